@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: setup dev demo test test-slow durable conformance conformance-fast js interop lint types floors skill docs docs-reference check bench fault-matrix catalog constraints clean
+.PHONY: setup dev demo test test-slow durable conformance conformance-fast js interop schedulers daft objects bigquery lint types floors skill docs docs-reference check bench fault-matrix catalog constraints clean
 
 setup: .venv/.ready  ## Create .venv with the package and its dependencies
 
@@ -20,7 +20,7 @@ dev: .venv/.ready-dev  ## Create .venv with the development tools, too
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(PIP) install --editable ".[report,speed,tables,webhooks]" --group dev
+	$(PIP) install --editable ".[objects,report,speed,tables,vertex,webhooks]" --group dev
 	@touch $@
 
 demo: setup  ## Run the first example of the README, offline, without a key
@@ -46,6 +46,18 @@ crash-matrix: dev  ## End the process at every call and every write of a run, al
 
 interop: dev  ## Test third-party Gemini batch clients and OpenAI-compatible servers, each in its own environment
 	$(BIN)/python -m pytest -m interop tests/interop
+
+schedulers: dev  ## Test the programs for Airflow, Dagster and Prefect in real ones, each in its own environment
+	$(BIN)/python -m pytest -m schedulers -n 2 tests/schedulers
+
+daft: dev  ## Test shards that Daft, Ray Data and Spark make, in environments of their own; Spark where there is Java
+	$(BIN)/python -m pytest -m "daft or spark" tests/engines
+
+objects: dev  ## Test work in buckets against a server that speaks S3, in an environment of its own
+	$(BIN)/python -m pytest -m objects tests/objects
+
+bigquery: dev  ## Test tables of BigQuery against the emulator with Google's client, in an environment of its own
+	$(BIN)/python -m pytest -m bigquery_home tests/bigquery
 
 durable: dev  ## Test runs in a thousand generated worlds, and against a thousand hostile services
 	PROPERTY_EXAMPLES=1000 $(BIN)/python -m pytest -n 2 --dist worksteal -o timeout=3600 tests/crashes
@@ -88,7 +100,7 @@ catalog: dev  ## List where the catalog differs from genai-prices and google-gen
 
 constraints: dev  ## Update constraints.txt: names and versions only
 	$(BIN)/python -m pip --quiet install uv
-	env -u PIP_CONSTRAINT $(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --all-extras --group dev pyproject.toml -o constraints.txt
+	env -u PIP_CONSTRAINT $(BIN)/uv pip compile --quiet --upgrade --universal --no-header --no-annotate --extra report --extra speed --extra tables --extra webhooks --group dev pyproject.toml -o constraints.txt
 
 clean:
 	rm -rf .venv build demo-work .mypy_cache .ruff_cache .pytest_cache

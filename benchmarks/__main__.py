@@ -12,13 +12,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import picture, results
+from benchmarks import picture, reach, results
 from benchmarks.measure import Place
 from benchmarks.page import amount, ours, page, quoted, significant, unexplained
 from benchmarks.sizes import FULL, SMALL, Sizes
+from gemini_batch import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from benchmarks.lines import Line
 
@@ -38,8 +39,10 @@ TITLES = {
     "memory": "12. Entering next to answered rows",
     "estimates": "13. Estimating tokens",
     "flex": "14. Requests as calls",
+    "sharding": "15. Work in shards",
+    "engines": "16. Rows that another engine shapes",
 }
-BY_NAME = ("pile", "memory", "estimates", "flex")
+BY_NAME = ("pile", "memory", "estimates", "flex", "sharding", "engines")
 _HERE = Path(__file__).resolve().parent
 #: The pages that quote figures, all of them or some, and a picture; written only with the table itself.
 QUOTED: dict[Path, list[tuple[str, str]] | None] = {
@@ -51,11 +54,18 @@ QUOTED: dict[Path, list[tuple[str, str]] | None] = {
     ],
 }
 _PICTURE = _HERE.parent / "docs" / "assets" / "growth.svg"
+#: The page that says how far one machine goes.
+REACH = _HERE.parent / "docs" / "scale.md"
 
 
 def main() -> int:
     """Parse, measure, show, write."""
     options = _parsed()
+    if options.pages:
+        parts = results.read(_HERE)
+        results.write(_HERE, parts, page(parts, TITLES, results.reasons()))
+        _write_pages(parts)
+        return 0
     sizes = _sizes(options.scale, options.size)
     changed = {name: value for name, value in asdict(sizes).items() if value != getattr(FULL, name)}
     folder = (options.into or (_HERE.parent / "build" / "benchmarks" if changed else _HERE)).resolve()
@@ -75,14 +85,24 @@ def main() -> int:
         parts = {**results.read(folder), name: part}  # read again: another process may have measured another part
         results.write(folder, parts, page(parts, TITLES, reasons))
         if folder == _HERE:
-            for page_of, only in QUOTED.items():
-                page_of.write_text(quoted(page_of.read_text("utf-8"), parts, TITLES, only), "utf-8")
-        if name == "growth":
-            (_PICTURE if folder == _HERE else folder / "growth.svg").write_text(picture.picture(lines), "utf-8")
+            _write_pages(parts)
+        elif name == "growth":
+            (folder / "growth.svg").write_text(picture.picture(lines), "utf-8")
     print(f"Written to {os.path.relpath(folder)}/results.md.")
     if not good:
         print("A part failed, or a goal was missed and reasons.toml does not say why.", file=sys.stderr)
     return 0 if good else 1
+
+
+def _write_pages(parts: Mapping[str, results.Part]) -> None:
+    """Renew what the docs show of the table."""
+    for path, only in QUOTED.items():
+        path.write_text(quoted(path.read_text("utf-8"), parts, TITLES, only), "utf-8")
+    if (growth := parts.get("growth")) is not None:
+        _PICTURE.write_text(picture.picture(growth.lines), "utf-8")
+        model = catalog.load().find(catalog.DEFAULT_MODEL)
+        assert model is not None
+        REACH.write_text(reach.written(REACH.read_text("utf-8"), growth.lines, model), "utf-8")
 
 
 def _measured(name: str, sizes: Sizes) -> Iterator[Line]:
@@ -95,11 +115,12 @@ def _measured(name: str, sizes: Sizes) -> Iterator[Line]:
 
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(TITLES)}; default: all but the last four")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(TITLES)}; default: all but the last six")
     parser.add_argument("--scale", choices=("full", "small"), default="full", help="small: tries all in a few minutes")
     parser.add_argument(
         "--size", action="append", default=[], metavar="NAME=N", help=f"another size: {', '.join(asdict(FULL))}"
     )
+    parser.add_argument("--pages", action="store_true", help="measure nothing; write all pages anew from results.json")
     parser.add_argument(
         "--into", type=Path, help="folder of the table; default: benchmarks, or for other sizes build/benchmarks"
     )

@@ -80,7 +80,10 @@ class Place:
             killer = threading.Timer(timeout or 0.0, process.kill)
             if timeout is not None:
                 killer.start()
-            with _Family(process.pid) as family, _Interrupted(process, until):
+            with contextlib.ExitStack() as watching:
+                family = watching.enter_context(Peak(lambda: _shared_memory(process.pid)))
+                if until is not None:
+                    watching.enter_context(Peak(_interrupting(process, until)))
                 usage = usage_of(process)
             killer.cancel()
             seconds = time.perf_counter() - began
@@ -92,7 +95,7 @@ class Place:
                 said = err.read().decode(errors="replace")
                 raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{said}")
             cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _RSS_UNIT
-            return Ended(seconds, cpu, max(peak, family.peak), out.read().decode().strip())
+            return Ended(seconds, cpu, max(peak, family.most), out.read().decode().strip())
 
     def script(self, name: str, *values: object, **variables: str) -> Ended:
         """Run one of the scripts of the benchmarks with this Python."""
@@ -132,15 +135,14 @@ class Place:
                 process.stdout.close()
 
 
-class _Family:
-    """The peak memory of a process together with the processes that it started, in bytes; 0 if it started none, or
-    where the system does not say. Pages that several of them share count once."""
+class Peak:
+    """The highest value of a number that is read again and again in a thread, as long as this is entered."""
 
-    def __init__(self, pid: int) -> None:
-        self.peak, self._pid, self._over = 0, pid, threading.Event()
+    def __init__(self, read: Callable[[], int]) -> None:
+        self.most, self._read, self._over = 0, read, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> _Family:
+    def __enter__(self) -> Peak:
         self._thread.start()
         return self
 
@@ -150,33 +152,28 @@ class _Family:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLED):
-            with contextlib.suppress(OSError, ValueError):  # a process that ends while it is read
-                if len(family := _family(self._pid)) > 1:
-                    self.peak = max(self.peak, sum(map(_memory, family)))
+            with contextlib.suppress(OSError, ValueError):  # what goes while it is read
+                self.most = max(self.most, self._read())
 
 
-class _Interrupted:
-    """Sends SIGINT to a process once something is true."""
+def _shared_memory(pid: int) -> int:
+    """The memory of a process together with the processes that it started, in bytes; 0 if it started none, or where the
+    system does not say. Pages that several of them share count once."""
+    family = _family(pid)
+    return sum(map(_memory, family)) if len(family) > 1 else 0
 
-    def __init__(self, process: subprocess.Popen[bytes], until: Callable[[], bool] | None) -> None:
-        self._process, self._until, self._over = process, until, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> None:
-        if self._until is not None:
-            self._thread.start()
+def _interrupting(process: subprocess.Popen[bytes], until: Callable[[], bool]) -> Callable[[], int]:
+    """Sends SIGINT to a process once something is true: to be called again and again."""
+    sent: list[bool] = []
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._until is not None:
-            self._thread.join()
+    def look() -> int:
+        if not sent and until():
+            sent.append(True)
+            process.send_signal(signal.SIGINT)
+        return 0
 
-    def _watch(self) -> None:
-        assert self._until is not None
-        while not self._over.wait(_SAMPLED):
-            if self._until():
-                self._process.send_signal(signal.SIGINT)
-                return
+    return look
 
 
 def _family(pid: int) -> list[int]:

@@ -51,6 +51,14 @@ class Sizes:
     """Requests whose tokens are estimated."""
     call_rows: int = 20_000
     """Requests that are sent as calls."""
+    shard_rows: int = 50_000
+    """Requests of a shard."""
+    shard_count: int = 20
+    """Shards of the run that is killed."""
+    shard_most: int = 200
+    """Shards of the run whose memory is compared with that of ten."""
+    shard_objects: int = 0
+    """1: shards and answers of the run that is killed are objects, behind `file://`, and only this run is measured."""
 
 
 FULL = Sizes()
@@ -77,4 +85,7 @@ SMALL = Sizes(
     remembered=100_000,
     estimate_rows=10_000,
     call_rows=500,
+    shard_rows=5_000,
+    shard_count=6,
+    shard_most=20,
 )

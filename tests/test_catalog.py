@@ -60,7 +60,7 @@ def fact_tables(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 def test_every_fact_names_its_public_source_and_its_day(where: str, table: dict[str, Any]) -> None:
     assert isinstance(table["date"], dt.date), where
     assert table["date"] <= DOCUMENT["date"], f"{where} is newer than the catalog"
-    assert table["source"].startswith(("ai.google.dev/", "seen on the wire", "reported: ")), where
+    assert table["source"].startswith(("ai.google.dev/", "cloud.google.com/", "seen on the wire", "reported: ")), where
 
 
 def rate_pairs(one: Model) -> Iterator[tuple[str, ShortRates, ShortRates]]:
@@ -168,6 +168,10 @@ def test_limits_are_the_documented_ones() -> None:
     got = {name: getattr(limits, name).value for name in limits.__struct_fields__}
     assert got == {
         "concurrent_jobs": 100,
+        "vertex_jobs": 8,
+        "vertex_requests": 200_000,
+        "vertex_file_bytes": 10**9,
+        "vertex_expiry_hours": 72 + 24,
         "input_file_bytes": 2 * 1024**3,
         "pdf_bytes": 50 * 1024**2,
         "storage_bytes": 20 * 1024**3,

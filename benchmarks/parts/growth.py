@@ -21,6 +21,7 @@ _SMALL = 100_000
 COMMANDS = ("create", "results")
 NAME = "`{command}` of {rows:,} rows: {what}"
 SECONDS, MEMORY = "a row", "peak memory"
+DISK = "`rows.db` of {rows:,} answered rows: a row"
 
 
 def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
@@ -28,7 +29,8 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
     before: dict[str, Ended] = {}
     rows = 10_000
     while rows <= sizes.growth_rows:
-        taken = _life(place, rows)
+        taken, size = _life(place, rows)
+        yield Line(name=DISK.format(rows=rows), ours=size / rows, unit="bytes", work=rows)
         for command in COMMANDS:
             yield from _compared(command, rows, taken[command], before.get(command))
         before, rows = taken, rows * 10
@@ -49,7 +51,8 @@ def _compared(command: str, rows: int, ended: Ended, before: Ended | None) -> It
     )  # fmt: skip
 
 
-def _life(place: Place, rows: int) -> dict[str, Ended]:
+def _life(place: Place, rows: int) -> tuple[dict[str, Ended], int]:
+    """What each command took, and the size of the row database at the end."""
     file = write_small(place.folder / "grown.jsonl", rows)
     with place.subfolder("home") as home, place.emulator("--responder", "answers:small") as emulator:
         given = place.environment(
@@ -62,5 +65,6 @@ def _life(place: Place, rows: int) -> dict[str, Ended]:
         with out.open("rb") as lines:
             if (found := sum(1 for _ in lines)) != rows:
                 raise RuntimeError(f"{rows:,} requests have {found:,} results.")
+        size = sum(database.stat().st_size for database in home.glob("runs/*/rows.db"))
     file.unlink()
-    return {"create": created, "results": collected}
+    return {"create": created, "results": collected}, size

@@ -59,7 +59,7 @@ def measured(place: Place, sizes: Sizes) -> Iterator[Line]:
             baseline="the undisturbed run", theirs=left_alone.seconds, their_peak=left_alone.peak,
         )  # fmt: skip
         _same(place.folder / "plain.jsonl", place.folder / "killed.jsonl")
-        _paid_once(emulator.url, 2 * rows)
+        paid_once(emulator.url, 2 * rows)
     requests.unlink()
 
 
@@ -111,7 +111,8 @@ def _same(one: Path, other: Path) -> None:
         raise RuntimeError("The results of the run that was killed are not those of the one that was left alone.")
 
 
-def _paid_once(url: str, rows: int) -> None:
+def paid_once(url: str, rows: int) -> None:
+    """Raises RuntimeError unless the emulator was paid for so many answers."""
     with urllib.request.urlopen(f"{url}/emulator/accounting") as answer:
         spent = json.load(answer)["totals"]
     # Every request has an answer, so as many as there are requests means each of them once.

@@ -1,6 +1,7 @@
 """What the emulator answers, as responders: ``--responder answers:small`` and the like.
 
-``small`` makes output lines of about 250 bytes, ``large`` of about 10 kB, ``picture`` pictures of about a megabyte.
+``small`` makes output lines of about 250 bytes, ``large`` of about 10 kB, ``picture`` pictures of about a megabyte;
+``echo`` says what was asked, so that each row can be compared with its answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ _SENTENCE = "The quick brown fox jumps over the lazy dog, and walks on through t
 def small(model: str, request: dict[str, Any]) -> dict[str, Any]:
     """A few words."""
     return _answer(model, [{"text": f"Number {len(str(request))} is of use."}])
+
+
+def echo(model: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The prompt."""
+    return _answer(model, [{"text": request["contents"][0]["parts"][0]["text"]}])
 
 
 def large(model: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         results,
         retry,
         run,
+        run_shards,
         show,
         spend_report,
         status,
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gemini_batch.events import Event, EventHandler, JobSeen, Notice, RunProgress, Transfer
+    from gemini_batch.intake.made_shards import answer_files, write_manifest
+    from gemini_batch.intake.shards import ShardLine, shards_of
     from gemini_batch.intake.table_options import ArrowStream, TableOptions
     from gemini_batch.money.book import PriceBook, price_on
     from gemini_batch.money.costs import cost
@@ -90,6 +93,7 @@ if TYPE_CHECKING:
     from gemini_batch.report.money import AnsweredBy, LeftOut, Money, PriceNote
     from gemini_batch.report.next_steps import JobErrorInfo, Step
     from gemini_batch.report.result_set import Results, TableStyle
+    from gemini_batch.report.shards.answers import AnswerFile, ShardAnswers, ShardsSummary
     from gemini_batch.report.spending.sums import DayAndModel, Spending, SpendReport, Turnaround, Unread
     from gemini_batch.report.summary import Summary, TokenCounts
     from gemini_batch.session import load_prices
@@ -101,6 +105,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adopted",
+    "AnswerFile",
     "AnsweredBy",
     "ApiError",
     "ArrowStream",
@@ -161,6 +166,9 @@ __all__ = [
     "Secret",
     "ServiceError",
     "Settings",
+    "ShardAnswers",
+    "ShardLine",
+    "ShardsSummary",
     "ShortRates",
     "Shown",
     "ShownRow",
@@ -188,6 +196,7 @@ __all__ = [
     "__version__",
     "adopt",
     "aio",
+    "answer_files",
     "cancel",
     "clean",
     "cost",
@@ -203,10 +212,13 @@ __all__ = [
     "results",
     "retry",
     "run",
+    "run_shards",
+    "shards_of",
     "show",
     "spend_report",
     "status",
     "validate",
+    "write_manifest",
 ]
 
 #: Module -> the public names that stand in it.
@@ -217,8 +229,8 @@ _ROOMS = {
     "answers.usage": "Usage",
     "catalog": ("Catalog EnqueuedTokens FeeEntry Limit Limits Method Model PriceEntry Shutdown load_catalog"),
     "client": (
-        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run show spend_report "
-        "status validate"
+        "GeminiBatch adopt cancel clean create doctor estimate list_jobs prepare results retry run run_shards show "
+        "spend_report status validate"
     ),
     "commands.adopt": "Adopted Keys",
     "commands.cancel": "Cancelled",
@@ -235,12 +247,15 @@ _ROOMS = {
         "NotFinished Problem RowError ServiceError StateError Terminated UsageError"
     ),
     "events": "Event EventHandler JobSeen Notice RunProgress Transfer",
+    "intake.made_shards": "answer_files write_manifest",
+    "intake.shards": "ShardLine shards_of",
     "intake.table_options": "ArrowStream TableOptions",
     "money.book": "PriceBook price_on",
     "money.costs": "cost",
     "money.limits": "MaxUsd",
     "money.own_prices": "OwnPrice",
     "prices": "Fee Kind Price PriceUsed Rates ShortRates Spend Unpriced",
+    "report.shards.answers": "AnswerFile ShardAnswers ShardsSummary",
     "report.job_view": "JobStatus RunState RunStatus",
     "report.next_steps": "JobErrorInfo Step",
     "report.result_set": "Results TableStyle",

@@ -35,6 +35,7 @@ __all__ = [
     "results",
     "retry",
     "run",
+    "run_shards",
     "show",
     "spend_report",
     "status",
@@ -78,6 +79,7 @@ prepare = _shortcut(AsyncGeminiBatch.prepare)
 results = _shortcut(AsyncGeminiBatch.results)
 retry = _shortcut(AsyncGeminiBatch.retry)
 run = _shortcut(AsyncGeminiBatch.run)
+run_shards = _shortcut(AsyncGeminiBatch.run_shards)
 show = _shortcut(AsyncGeminiBatch.show)
 spend_report = _shortcut(AsyncGeminiBatch.spend_report)
 status = _shortcut(AsyncGeminiBatch.status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_batch.async_base import AsyncBase
+from gemini_batch.async_base import AsyncBase, takes_addresses
 from gemini_batch.settings import would_be_offline
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class AsyncFiles(AsyncBase):
     """Checks and makes request files, foresees what they cost, and shows what was answered and spent."""
 
+    @takes_addresses(reads="input_file", writes="fix", keeps=False)
     async def validate(
         self,
         input_file: str | os.PathLike[str],
@@ -67,6 +68,7 @@ class AsyncFiles(AsyncBase):
             emit=self._on_event,
         )
 
+    @takes_addresses(reads="what")
     async def estimate(
         self,
         what: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
@@ -117,6 +119,7 @@ class AsyncFiles(AsyncBase):
         chosen = file.options.over(options or RunOptions())
         return await room.estimate(self._session(), file, chosen, count=count)
 
+    @takes_addresses(reads="input_file", writes="output", keeps=False)
     async def prepare(
         self,
         input_file: str | os.PathLike[str] | Iterable[object] | ArrowStream | None = None,
@@ -174,6 +177,7 @@ class AsyncFiles(AsyncBase):
         )
         return await room.show(self._session(), run_id, wanted)
 
+    @takes_addresses(writes="output", keeps=False)
     async def spend_report(
         self,
         run_id: str | None = None,

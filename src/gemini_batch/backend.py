@@ -1,6 +1,6 @@
-"""Turns settings into a Service: the real API, or the emulator.
+"""Turns settings into a Service: the Gemini Developer API, Vertex AI, or the emulator.
 
-The engine uses only the :class:`Service` protocol, so another service can implement it later.
+The engine uses only the :class:`Service` protocol.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError
 from gemini_batch.settings import Secret
+from gemini_batch.vertex_place import on_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from gemini_batch.api.calls import Called
     from gemini_batch.api.client import Client
     from gemini_batch.api.files import ReadAt
+    from gemini_batch.api.vertex.credentials import Tokens
     from gemini_batch.catalog import Method
     from gemini_batch.settings import Settings
+    from gemini_batch.vertex_place import VertexPlace
     from gemini_batch.wire import Operation, RemoteFile, RemoteModel
     from gemini_batch.world import World
 
@@ -32,13 +35,26 @@ if TYPE_CHECKING:
 #: changes with every command, its data does not.
 OFFLINE = "offline"
 _OFFLINE_KEY = "offline"
+#: What the official SDK uses at Vertex AI.
+VERTEX_VERSION = "v1beta1"
 
 
 class Service(Protocol):
-    """What a run needs from a batch service. Every method raises ApiError, NetworkError or ServiceError."""
+    """What a run needs from a batch service. Every method raises ApiError, NetworkError or ServiceError.
+
+    Nothing here deletes a job, or what a job wrote: that belongs to the user, and its folder is named by the service.
+    """
+
+    def new_name(self, token: str, *, mime_type: str | None) -> str:
+        """The name of a file that is about to be uploaded, which says where it will be."""
+        ...
+
+    def is_kept_here(self, name: str) -> bool:
+        """Whether a file of that name is where files are uploaded to now."""
+        ...
 
     async def start_upload(self, *, name: str, display_name: str, size: int, mime_type: str | None = None) -> str:
-        """Open an upload session for the file id ``name``; returns the URL that :meth:`send_upload` needs.
+        """Open an upload session for the file ``name``; returns the URL that :meth:`send_upload` needs.
 
         ``mime_type``: None for request lines.
         """
@@ -90,8 +106,6 @@ class Service(Protocol):
 
     async def cancel(self, name: str) -> None: ...
 
-    async def delete(self, name: str) -> None: ...
-
     async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
         """Download a result file, continuing after the bytes in ``part``; returns its size in bytes."""
         ...
@@ -115,7 +129,6 @@ class GeminiService:
         self.get = partial(batches.get, client)
         self.listing = partial(batches.listing, client)
         self.cancel = partial(batches.cancel, client)
-        self.delete = partial(batches.delete, client)
         self.download = partial(files.download, client)
         self.get_model = partial(models.get, client)
         self.count_tokens = partial(models.count_tokens, client)
@@ -123,8 +136,17 @@ class GeminiService:
         self._send = partial(files.send_upload, client)
         self._mime_types = list(files.MIME_TYPES)
 
+    def new_name(self, token: str, *, mime_type: str | None) -> str:  # noqa: ARG002 - one kind of name for all files
+        """``files/gb-…``."""
+        return f"files/gb-{token}"
+
+    def is_kept_here(self, name: str) -> bool:  # noqa: ARG002 - all files of a key are in one place
+        """Always."""
+        return True
+
     async def start_upload(self, *, name: str, display_name: str, size: int, mime_type: str | None = None) -> str:
         """Open a session; if the service refuses the MIME type of request lines, try its next spelling."""
+        name = name.removeprefix("files/")
         if mime_type is not None:
             return await self._start(name=name, display_name=display_name, mime_type=mime_type, size=size)
         while True:
@@ -169,18 +191,23 @@ class Backend:
     """An open service with what identifies it: its address (or ``offline``) and the API key used."""
 
     address: str
+    #: Removed from what is downloaded. Empty at Vertex AI: tokens change every hour, and no answer can hold one.
     key: Secret
     service: Service
 
 
 def address_of(settings: Settings) -> str:
-    """What identifies the backend: the base URL, or ``offline``."""
-    return OFFLINE if settings.offline else settings.base_url
+    """What identifies the backend: the base URL, the place of Vertex AI, or ``offline``."""
+    if settings.offline:
+        return OFFLINE
+    return settings.base_url if settings.vertex is None else settings.vertex.address
 
 
 def key_of(settings: Settings) -> Secret:
-    """The API key for the backend. Raises UsageError if a key is needed and there is none."""
-    return Secret(_OFFLINE_KEY) if settings.offline else settings.require_key()
+    """The API key for the backend, or what takes its place. Raises UsageError if a key is needed and there is none."""
+    if settings.offline:
+        return Secret(_OFFLINE_KEY)
+    return settings.require_key() if settings.vertex is None else Secret(settings.vertex.scope)
 
 
 def held_offline(emulator_data: Path) -> frozenset[str]:
@@ -201,6 +228,10 @@ async def open_backend(settings: Settings, *, emulator_data: Path, world: World)
     from gemini_batch.api.client import Client
 
     key = key_of(settings)
+    if settings.vertex is not None:
+        async with _open_vertex(settings.vertex, world=world) as service:
+            yield Backend(address_of(settings), Secret(""), service)
+        return
     with contextlib.ExitStack() as stack:
         base_url, version = settings.base_url, settings.api_version
         if settings.offline:
@@ -211,3 +242,20 @@ async def open_backend(settings: Settings, *, emulator_data: Path, world: World)
             base_url, version = opened.url, "v1beta"
         async with Client(base_url, key, world=world, version=version) as client:
             yield Backend(address_of(settings), key, GeminiService(client))
+
+
+@contextlib.asynccontextmanager
+async def _open_vertex(place: VertexPlace, *, world: World) -> AsyncIterator[Service]:
+    from gemini_batch.api.client import Client
+    from gemini_batch.api.vertex.credentials import NoTokens, Tokens
+    from gemini_batch.api.vertex.service import VertexService
+
+    def connect(url: str, tokens: Tokens) -> Client:
+        # A real token is never sent to what answers on this machine.
+        return Client(url, NoTokens() if on_this_machine(url) else tokens, world=world, version=VERTEX_VERSION)
+
+    tokens = Tokens()
+    if not (on_this_machine(place.url) and on_this_machine(place.storage_url)):
+        await tokens.find()  # that there are none is said before anything is done
+    async with connect(place.url, tokens) as client, connect(place.storage_url, tokens) as bucket:
+        yield VertexService(place, client, bucket)

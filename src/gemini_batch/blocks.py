@@ -18,10 +18,12 @@ _SEARCHED = 16 * 1024
 
 
 class Block(NamedTuple):
-    """Whole lines of a file; the last one may lack its line ending."""
+    """Whole lines of a file; the last one may lack its line ending. ``data``: their bytes, if there is no descriptor to
+    read them from."""
 
     offset: int
     size: int
+    data: bytes | None = None
 
 
 def blocks(source: int, size: int) -> Iterator[Block]:
@@ -31,6 +33,20 @@ def blocks(source: int, size: int) -> Iterator[Block]:
         end = min(size, _line_end(source, offset + BLOCK, size))
         yield Block(offset, end - offset)
         offset = end
+
+
+def carried(source: IO[bytes]) -> Iterator[Block]:
+    """The blocks of an open file that has no descriptor, each with its bytes; behind a line that is too long are none.
+
+    Raises what reading ``source`` raises.
+    """
+    offset = 0
+    while data := source.read(BLOCK):
+        rest = b"" if data.endswith(b"\n") else source.readline(MAX_LINE + 1)
+        yield Block(offset, len(data) + len(rest), data + rest)
+        offset += len(data) + len(rest)
+        if len(rest) > MAX_LINE:
+            return
 
 
 def _line_end(source: int, at: int, size: int) -> int:
@@ -46,17 +62,19 @@ def _line_end(source: int, at: int, size: int) -> int:
     return at
 
 
-def content(source: int, block: Block) -> bytes:
-    """The bytes of a block; fewer if the file is shorter now. Raises OSError."""
+def content(source: int | None, block: Block) -> bytes:
+    """The bytes of a block; fewer if the file is shorter now. ``source`` None: the block has them. Raises OSError."""
+    if source is None:
+        return block.data or b""
     data = _read(source, block.offset, block.size)
     while len(data) < block.size and (more := _read(source, block.offset + len(data), block.size - len(data))):
         data += more
     return data
 
 
-def opened(source: int, block: Block) -> IO[bytes]:
+def opened(source: int | None, block: Block) -> IO[bytes]:
     """The bytes of a block, to be read line by line; one with a line that is too long is not read as a whole."""
-    if block.size <= MAX_LINE:
+    if source is None or block.size <= MAX_LINE:
         return io.BytesIO(content(source, block))
     return io.BufferedReader(_Range(source, block))
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -57,7 +57,7 @@ class Limit(Fact, frozen=True, kw_only=True):
     """One limit that the service enforces, in ``unit``; ``note`` says how a vague number was interpreted."""
 
     value: int
-    unit: Literal["jobs", "bytes", "hours", "days", "characters"]
+    unit: Literal["jobs", "requests", "bytes", "hours", "days", "characters"]
     note: str = ""
 
 
@@ -65,6 +65,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The limits that do not depend on the model. The unit is in the suffix of each name or in the limit itself."""
 
     concurrent_jobs: Limit
+    vertex_jobs: Limit
+    vertex_requests: Limit
+    vertex_file_bytes: Limit
+    vertex_expiry_hours: Limit
     input_file_bytes: Limit
     pdf_bytes: Limit
     storage_bytes: Limit
@@ -76,6 +80,32 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     file_id_chars: Limit
     display_name_chars: Limit
     upload_granularity_bytes: Limit
+
+    def of_job(self, *, vertex: bool) -> JobLimits:
+        """Those of one job, at Vertex AI or at the Developer API."""
+        if vertex:
+            return JobLimits(
+                requests=self.vertex_requests.value,
+                bytes=self.vertex_file_bytes.value,
+                jobs=self.vertex_jobs.value,
+                expiry=self.vertex_expiry_hours.value * 3600.0,
+            )
+        return JobLimits(
+            requests=None,
+            bytes=self.input_file_bytes.value,
+            jobs=self.concurrent_jobs.value,
+            expiry=self.job_expiry_hours.value * 3600.0,
+        )
+
+
+class JobLimits(NamedTuple):
+    """What a job may have: requests (None: no limit is known), bytes of input; how many may be active; seconds until
+    it expires."""
+
+    requests: int | None
+    bytes: int
+    jobs: int
+    expiry: float
 
 
 class PriceEntry(Fact, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ __all__ = [
     "results",
     "retry",
     "run",
+    "run_shards",
     "show",
     "spend_report",
     "status",
@@ -223,6 +224,7 @@ class GeminiBatch:
     status = _blocking(AsyncGeminiBatch.status)
     results = _blocking(AsyncGeminiBatch.results)
     run = _blocking(AsyncGeminiBatch.run)
+    run_shards = _blocking(AsyncGeminiBatch.run_shards)
     retry = _blocking(AsyncGeminiBatch.retry)
     show = _blocking(AsyncGeminiBatch.show)
     spend_report = _blocking(AsyncGeminiBatch.spend_report)
@@ -257,6 +259,7 @@ prepare = _shortcut(GeminiBatch.prepare)
 results = _shortcut(GeminiBatch.results)
 retry = _shortcut(GeminiBatch.retry)
 run = _shortcut(GeminiBatch.run)
+run_shards = _shortcut(GeminiBatch.run_shards)
 show = _shortcut(GeminiBatch.show)
 spend_report = _shortcut(GeminiBatch.spend_report)
 status = _shortcut(GeminiBatch.status)

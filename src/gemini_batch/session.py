@@ -7,6 +7,7 @@ offline is found without saying so again. A run belongs to the address that it w
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import re
@@ -22,6 +23,8 @@ from gemini_batch.money.book import PriceBook, default_book
 from gemini_batch.money.own_prices import FILE_NAME, SET_ASIDE, parse
 from gemini_batch.store.ledger.records import CALLS
 from gemini_batch.store.state_folder import StateFolder
+from gemini_batch.vertex_place import how_to_reach, same_job, where_to_find
+from gemini_batch.wire import job_name
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
@@ -128,6 +131,19 @@ class Session:
             self._backend = await self._stack.enter_async_context(opening)
         return self._backend
 
+    async def check_can_send(self) -> None:
+        """Before a run is entered: refuse it where Vertex AI could get nothing. Raises UsageError."""
+        if self.settings.vertex is not None:
+            self.settings.vertex.bucket_and_folder()
+            await self.backend()
+
+    def telling(self, emit: EventHandler) -> Session:
+        """The same session, with all that it has opened, for work whose events are told to another handler."""
+        self.ledger()
+        other = copy.copy(self)
+        other.emit = emit
+        return other
+
     def say_once(self, notice: Notice, emit: EventHandler | None = None) -> None:
         """Emit a notice, unless this session has emitted the same one before; ``emit``: that of a thread."""
         if notice.message not in self._said:
@@ -137,9 +153,9 @@ class Session:
     def name_blank_address(self) -> list[str]:
         """Before anything that spends: say, once, which address is used where its variable is set but blank.
 
-        A rehearsal with an empty variable would be paid for. Returns the warning as a list; empty offline.
+        A rehearsal with an empty variable would be paid for. Returns the warning as a list; empty where it is not used.
         """
-        if self.settings.offline or not self.settings.blank_base_url:
+        if self.settings.offline or self.settings.vertex is not None or not self.settings.blank_base_url:
             return []
         warning = f"GOOGLE_GEMINI_BASE_URL is set but empty: using {self.settings.base_url}."
         if not self._address_named:
@@ -180,11 +196,12 @@ class Session:
         Raises UsageError for what cannot be a name, and for a run that is not in the state folder.
         """
         name = name.strip()
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) and not job_name(name):
             raise UsageError(
                 f"{name!r} is not a job name.",
                 code="bad_name",
-                next="A job name looks like batches/abc123, as create printed it; a run id like run-k7m2q9x4.",
+                next="A job name looks like batches/abc123, as create printed it (at Vertex AI, like "
+                "projects/…/batchPredictionJobs/123); a run id like run-k7m2q9x4.",
             )
         for session in self._both():
             if session.state_folder.exists() and (found := session.find(name)):
@@ -198,7 +215,7 @@ class Session:
                 next="Check the id, or set GEMINI_BATCH_HOME to the state folder that holds it.",
             )
         self._refuse_display_name(name)
-        return UnknownJob(_job(name), self.settings.offline)
+        return UnknownJob(self._job(name), self.settings.offline)
 
     def _refuse_online(self, name: str) -> None:
         """Offline, refuse the name of a run or a job of the service. Raises UsageError."""
@@ -206,7 +223,7 @@ class Session:
         if not self.settings.offline or not folder.exists():
             return
         with contextlib.suppress(StateError), folder.ledger() as ledger:
-            batch = _job(name)
+            batch = self._job(name)
             if (ledger.run(name) if name.startswith("run-") else ledger.job_by_batch(batch)) is not None:
                 raise _not_offline(name)
 
@@ -216,7 +233,9 @@ class Session:
 
     def _for_offline_work(self) -> Session:
         if self._offline is None:
-            self._offline = Session(dataclasses.replace(self.settings, offline=True), self.world, self.emit)
+            self._offline = Session(
+                dataclasses.replace(self.settings, offline=True, vertex=None), self.world, self.emit
+            )
         return self._offline
 
     def find(self, name: str) -> KnownJob | KnownRun | None:
@@ -225,8 +244,23 @@ class Session:
         if name.startswith("run-"):
             run = ledger.run(name)
             return KnownRun(run, offline) if run else None
-        job = ledger.job_by_batch(_job(name))
+        job = ledger.job_by_batch(self._job(name)) or self._by_other_name(name)
         return KnownJob(ledger.run_of(job), job, offline) if job else None
+
+    def _by_other_name(self, name: str) -> Job | None:
+        """The job of Vertex AI with that number alone, or whose project is named in the other way: id or number."""
+        alone = f"/batchPredictionJobs/{name}"
+        for batch in self.ledger().batches():
+            if same_job(batch, name) or (name.isdecimal() and batch.endswith(alone)):
+                return self.ledger().job_by_batch(batch)
+        return None
+
+    def _job(self, name: str) -> str:
+        """The whole name of a job."""
+        place = self.settings.vertex
+        if place is not None and name.isdecimal():
+            return f"projects/{place.project}/locations/{place.location}/batchPredictionJobs/{name}"
+        return name if name.startswith((CALLS, "projects/")) else "batches/" + name.removeprefix("batches/")
 
     def _refuse_display_name(self, name: str) -> None:
         """What people see is the display name, and some type it. Raises UsageError with the job's real name."""
@@ -273,16 +307,35 @@ class Session:
 
     def check_bound(self, target: Target) -> None:
         """Before the service is asked: a run belongs to the address it was made at. Raises UsageError."""
-        if isinstance(target, UnknownJob) or target.run.backend == address_of(self.settings):
+        if isinstance(target, UnknownJob):
+            self._check_place(target.name)
+            return
+        if target.run.backend == address_of(self.settings):
             return
         run = target.run
         if run.backend == OFFLINE or self.settings.offline:
             raise _not_offline(target.name)
         raise UsageError(
-            f"{target.name} was created at {run.backend}, and the base URL is now {self.settings.base_url}.",
+            f"{target.name} was created at {run.backend}, and the address is now {address_of(self.settings)}.",
             code="other_backend",
-            next=f"Run: export GOOGLE_GEMINI_BASE_URL={run.backend}",
+            next=f"Run: {how_to_reach(run.backend, vertex=self.settings.vertex is not None)}",
         )
+
+    def _check_place(self, name: str) -> None:
+        """Refuse a job that the other backend has, or another place of Vertex AI. Raises UsageError."""
+        place = self.settings.vertex
+        if place.has_job(name) if place is not None else self.settings.offline or not name.startswith("projects/"):
+            return
+        raise UsageError(
+            f"{name} cannot be at {address_of(self.settings)}.",
+            code="other_backend",
+            next=f"Run: {where_to_find(name)}",
+        )
+
+    @property
+    def asked_with(self) -> str:
+        """What the service is asked with, in words."""
+        return "this API key" if self.settings.vertex is None else "these credentials"
 
     def explain_absence(self, error: ApiError, target: Target) -> ApiError:
         """A 403 or 404 for a job, as an error that tells "created with another key" from "unknown"."""
@@ -298,7 +351,7 @@ class Session:
                 next="Use a key of the project that created it.",
             )
         return ApiError(
-            f"The service does not know {target.name} for this API key ({error.status}).",
+            f"The service does not know {target.name} for {self.asked_with} ({error.status}).",
             status=error.status,
             reason=error.reason,
             code="job_not_found",
@@ -321,11 +374,6 @@ def load_prices(file: Path | str) -> PriceBook:
     except OSError as error:
         raise StateError(f"The file of your own prices cannot be read: {error.strerror}.", file=path) from error
     return dataclasses.replace(default_book(), own=parse(text, path))
-
-
-def _job(name: str) -> str:
-    """The whole name of a job."""
-    return name if name.startswith(CALLS) else "batches/" + name.removeprefix("batches/")
 
 
 def _not_offline(name: str) -> UsageError:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gemini_batch.errors import UsageError
+from gemini_batch.vertex_place import Backend, VertexPlace, googles_word, read_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,9 @@ class Settings:
     unanswered create is searched for before anything is resent. ``blank_base_url``: ``GOOGLE_GEMINI_BASE_URL`` is
     set but blank, which counts as unset; commands that spend money then say which address they use. ``ignored``: the
     variables of this program that a ``.env`` file sets but only the environment may set. ``max_usd_per_day``,
-    ``max_usd_per_month``: what all runs of the state folder may cost in a UTC day and month.
+    ``max_usd_per_month``: what all runs of the state folder may cost in a UTC day and month. ``vertex``: Vertex AI is
+    the backend, in this place; None: the Gemini Developer API is. ``googles_word``: the variable, if any, that makes
+    Google's libraries use Vertex AI.
     """
 
     home: Path
@@ -98,6 +101,8 @@ class Settings:
     ignored: tuple[str, ...] = ()
     max_usd_per_day: Decimal | None = None
     max_usd_per_month: Decimal | None = None
+    vertex: VertexPlace | None = None
+    googles_word: str = ""
 
     def require_key(self) -> Secret:
         """The API key. Raises UsageError, which says what to type, if there is none."""
@@ -105,7 +110,9 @@ class Settings:
             raise UsageError(
                 "No API key: neither GOOGLE_API_KEY nor GEMINI_API_KEY is set, here or in a .env file.",
                 code="no_api_key",
-                next="Type `export GEMINI_API_KEY=…`, or add --offline to try everything without a key.",
+                next=f"{self.googles_word} is set: add --backend vertex, or type `export GEMINI_API_KEY=…`."
+                if self.googles_word
+                else "Type `export GEMINI_API_KEY=…`, or add --offline to try everything without a key.",
             )
         return self.api_key
 
@@ -317,10 +324,15 @@ def load_settings(
     offline: bool | None = None,
     poll: float | None = None,
     home: Path | None = None,
+    backend: Backend | None = None,
+    project: str | None = None,
+    location: str | None = None,
+    bucket: str | None = None,
 ) -> Settings:
     """Read settings from flags, ``env`` (default: the process's) and ``folder/.env`` (default: the working folder).
 
-    A variable that is set but blank counts as unset. Raises UsageError for an invalid value.
+    ``backend``: ``gemini`` (the default) or ``vertex``, with its ``project``, ``location`` and ``bucket``. A variable
+    that is set but blank counts as unset. Raises UsageError for an invalid value.
     """
     environment = os.environ if env is None else env
     dotenv, ignored = _read_dotenv(folder or Path.cwd())
@@ -364,6 +376,10 @@ def load_settings(
         ignored=ignored,
         max_usd_per_day=_usd(environment, "GEMINI_BATCH_MAX_USD_PER_DAY"),
         max_usd_per_month=_usd(environment, "GEMINI_BATCH_MAX_USD_PER_MONTH"),
+        vertex=read_place(
+            environment, backend, project=project, location=location, bucket=bucket, keyed=key is not None, free=offline
+        ),
+        googles_word=googles_word(environment),
     )
 
 

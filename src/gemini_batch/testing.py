@@ -107,6 +107,10 @@ class GeminiEmulator:
         """
         self._world.limits.change(**quotas)
 
+    def add_bucket(self, name: str) -> None:
+        """Create a bucket of Cloud Storage, for batch jobs of Vertex AI, unless it exists."""
+        self._world.cloud.objects.ensure_bucket(name)
+
     @property
     def faults(self) -> FaultControl:
         """Its faults: ``.arm("C8a")``, ``.arm(operation="batches.get", status=503)``, ``.clear()``."""

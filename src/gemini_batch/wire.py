@@ -21,6 +21,7 @@ from gemini_batch.errors import ServiceError
 from gemini_batch.jsonl import decode_as
 from gemini_batch.reading import Number, cleaned, read_loosely, to_int, to_time
 from gemini_batch.safe_text import printable
+from gemini_batch.vertex_place import same_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,32 +90,40 @@ class Operation(msgspec.Struct):
     response: BatchOutput | None = None
 
 
-class OperationList(msgspec.Struct, rename="camel"):
-    """One page of the list; an empty list is ``{}``. Each operation is read on its own."""
+class ListPage(msgspec.Struct, rename="camel"):
+    """One page of a list. It is read strictly: a list that is read in part would look as if a job were not there."""
 
-    operations: list[msgspec.Raw] | None = None
     next_page_token: str | None = None
 
 
+class OperationList(ListPage, rename="camel"):
+    """One page of the list of jobs; an empty list is ``{}``. Each operation is read on its own."""
+
+    operations: list[msgspec.Raw] | None = None
+
+
 class RemoteFile(msgspec.Struct, rename="camel"):
-    """A file of the Files API. ``sha256Hash`` is the base64 of the digest's *hex text*."""
+    """A file of the Files API, or an object. ``sha256Hash`` is the base64 of the digest's *hex text*.
+
+    ``md5Hash``: what Cloud Storage states in its place, the base64 of the digest itself.
+    """
 
     name: str = ""
     display_name: str | None = None
     mime_type: str | None = None
     size_bytes: Number = None
     sha256_hash: str | None = None
+    md5_hash: str | None = None
     create_time: str | None = None
     expiration_time: str | None = None
     state: str | None = None
     uri: str | None = None
 
 
-class RemoteFileList(msgspec.Struct, rename="camel"):
+class RemoteFileList(ListPage, rename="camel"):
     """One page of files. Each file is read on its own."""
 
     files: list[msgspec.Raw] | None = None
-    next_page_token: str | None = None
 
 
 class RemoteModel(msgspec.Struct, rename="camel"):
@@ -128,12 +137,13 @@ class RemoteModel(msgspec.Struct, rename="camel"):
 
 
 class ErrorBody(msgspec.Struct):
-    """The content of ``{"error": …}`` in an HTTP error."""
+    """The content of ``{"error": …}`` in an HTTP error. Cloud Storage gives its reason in ``errors``."""
 
     code: Number = None
     message: str | None = None
     status: str | None = None
     details: Any = None
+    errors: Any = None
 
 
 class ErrorEnvelope(msgspec.Struct):
@@ -143,26 +153,33 @@ class ErrorEnvelope(msgspec.Struct):
 
 
 T = TypeVar("T")
-#: Pages of a list are read strictly: a list that is read in part would look as if a job were not there.
-_STRICT = (OperationList, RemoteFileList)
+#: The variable that can have led to a wrong address, in the words of an error.
+GEMINI_ADDRESS = "and GOOGLE_GEMINI_BASE_URL, if it is set"
 
 
-def read(data: bytes | msgspec.Raw, kind: type[T], *, clean: Callable[[str], str] = printable) -> T:
+def read(
+    data: bytes | msgspec.Raw,
+    kind: type[T],
+    *,
+    clean: Callable[[str], str] = printable,
+    where: str = GEMINI_ADDRESS,
+) -> T:
     """Decode one of the objects above, with all of its text made safe by ``clean``; unknown fields are ignored.
 
     A field with a value of another type counts as absent, so that it costs itself only. Answers to requests stay raw.
+    ``where``: the variables that can have led to the wrong address.
     Raises ServiceError if ``data`` is no such object.
     """
     try:
         found = decode_as(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        loose = read_loosely(bytes(data), kind, strict=kind in _STRICT)
+        loose = read_loosely(bytes(data), kind, strict=issubclass(kind, ListPage))
         if loose is None:
             raise ServiceError(
                 f"The service's answer could not be read as {kind.__name__}: {error}.",
                 code="unreadable_answer",
-                next="A proxy may have answered instead of the service. Check the network (and "
-                "GOOGLE_GEMINI_BASE_URL, if it is set), then run the same command again.",
+                next=f"A proxy may have answered instead of the service. Check the network ({where}), then run the "
+                "same command again.",
             ) from None
         found = loose
     return cleaned(found, clean)
@@ -208,19 +225,23 @@ def state_word(raw: str | None) -> str:
 
 #: Characters of a message or a state that are kept.
 _LONGEST_TEXT = 4000
-_JOB_NAME = re.compile(r"batches/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_JOB_NAME = re.compile(
+    r"(batches|projects/[a-z0-9.:-]{1,63}/locations/[a-z0-9-]{1,40}/batchPredictionJobs)/[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+)
 #: What a version adds to the name of a model.
 _VERSION = re.compile(r"(-(preview|exp|experimental|[0-9]+))*")
-_FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+#: A file of the Files API, or what Vertex AI writes to Cloud Storage.
+_FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._-]{0,199}|gs://[a-z0-9][a-z0-9._-]{1,221}/[ -~]{1,1024}")
 
 
 def job_name(name: str | None) -> str:
-    """``name`` if it is the name of a job (``batches/…``), else an empty string."""
+    """``name`` if it is the name of a job (``batches/…``, at Vertex AI ``projects/…/batchPredictionJobs/…``), else an
+    empty string."""
     return name if name and _JOB_NAME.fullmatch(name) else ""
 
 
 def file_name(name: str | None) -> str | None:
-    """``name`` if it is the name of a file (``files/…``), else None."""
+    """``name`` if it is the name of a file (``files/…``, at Vertex AI also ``gs://…``), else None."""
     return name if name and _FILE_NAME.fullmatch(name) else None
 
 
@@ -246,7 +267,7 @@ def contradiction(
     are compared where they are given: right after the create, before anyone can have renamed the job.
     """
     if file and job.file_name:
-        return None if job.file_name == file else f"reads {job.file_name} instead of {file}"
+        return None if same_file(job.file_name, file) else f"reads {job.file_name} instead of {file}"
     if display_name and job.display_name not in {"", _shortened(printable(display_name))}:
         return f"is named {job.display_name!r} instead of {display_name!r}"
     if requests and job.total not in {0, requests}:
@@ -270,7 +291,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str = ""
     """Display name of the job."""
     file_name: str | None = None
-    """Input file at the service, `files/…`; null if the requests were sent inline."""
+    """Input file at the service, `files/…`, or at Vertex AI `gs://…`; null if the requests were sent inline."""
     total: int = 0
     """Number of requests."""
     succeeded: int = 0
@@ -288,7 +309,7 @@ class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None = None
     """Message of the job's error."""
     output_file: str | None = None
-    """File with the answers, `files/…`."""
+    """File with the answers, `files/…`, or at Vertex AI their folder, `gs://…`."""
     output_inline: bool = False
     """True if the answers are inline in the job."""
 

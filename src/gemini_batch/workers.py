@@ -94,7 +94,8 @@ class _Helpers:
     """How many processes help now: more than there are cores for would only take memory."""
 
     def __init__(self) -> None:
-        self._count, self._lock = 0, threading.Lock()
+        self._count = 0
+        self._lock = threading.RLock()  # an abandoned generator may be collected in between
 
     @contextlib.contextmanager
     def taken(self, most: int) -> Iterator[int]:
@@ -161,7 +162,9 @@ class _Worker:
     def give(self, task: object) -> bool:
         """Let it do a task, unless it is gone."""
         try:
-            self._ask.write(pickle.dumps(task))
+            left = memoryview(pickle.dumps(task))
+            while left:  # a signal may end the writing of a part
+                left = left[self._ask.write(left) :]
         except OSError:
             self._gone = True
         self._given += not self._gone

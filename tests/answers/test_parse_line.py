@@ -11,6 +11,11 @@ from hypothesis import strategies as st
 from gemini_batch.answers.parse import Answer, NotAnAnswer, parse_generated, parse_line, response_in
 
 RESPONSE = b'{"candidates":[],"x":1.50}'
+#: A line of Vertex AI.
+VERTEX = (
+    b'{"status":%s,"processed_time":"2026-11-27T01:02:03+00:00",'
+    b'"request":{"contents":[],"labels":{"team":"a","gemini-batch-key":"4f0c"}},"response":%s}'
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,22 @@ RESPONSE = b'{"candidates":[],"x":1.50}'
         (b'{"metadata":{"key":"b"},"key":"a","response":{}}', Answer("a", b"{}")),
         (b'{"metadata":{"key":"a","n":1},"key":null,"response":{}}', Answer("a", b"{}")),
         (b'{"key":"a","response":{"n":1e400}}', Answer("a", b'{"n":1e400}')),
+        (VERTEX % (b'""', RESPONSE), Answer("4f0c", RESPONSE, labelled=True)),
+        (VERTEX % (b'""', b'{"n":NaN}'), Answer("4f0c", b'{"n":null}', None, True, labelled=True)),
+        (
+            VERTEX % (b'"Bad Request: {\\"error\\": {\\"code\\": 400, \\"message\\": \\"no\\"}}"', b"{}"),
+            Answer("4f0c", b"{}", b'{"code": 400, "message": "no"}', labelled=True),
+        ),
+        (
+            VERTEX % (b'"Error: {\\"error\\": {\\"code\\": 429}} (later)"', b"{}"),
+            Answer("4f0c", b"{}", b'{"code": 429}', labelled=True),
+        ),
+        (
+            VERTEX % (b'"Bad Request: {not JSON}"', b"{}"),
+            Answer("4f0c", b"{}", b'"Bad Request: {not JSON}"', labelled=True),
+        ),
+        (b'{"key":"a","request":{"labels":{"gemini-batch-key":"b"}},"response":{}}', Answer("a", b"{}")),
+        (b'{"key":"a","request":[],"response":{}}', Answer("a", b"{}")),
     ],
 )
 def test_lines_with_a_key_are_answers(line: bytes, expected: Answer) -> None:
@@ -134,3 +155,21 @@ def test_any_key_comes_back_with_its_own_bytes(key: str, response: dict[str, obj
     body = json.dumps(response, ensure_ascii=False).encode()
     line = b'{"response":%s,"key":%s}' % (body, json.dumps(key).encode())
     assert parse_line(line) == Answer(key, body)
+
+
+@pytest.mark.parametrize(
+    "request_", [b"null", b"{}", b'{"labels":null}', b'{"labels":{"team":"a"}}', b'{"labels":[]}', b"7"]
+)
+def test_a_line_without_key_and_label_belongs_to_no_request(request_: bytes) -> None:
+    found = parse_line(b'{"status":"","request":%s,"response":{}}' % request_)
+    assert isinstance(found, NotAnAnswer)
+    assert found.reason == "NO_KEY"
+
+
+def test_the_response_of_a_line_with_a_label() -> None:
+    line = VERTEX % (b'""', RESPONSE)
+    assert response_in(line) == RESPONSE
+    generated = parse_generated(line)
+    assert isinstance(generated, Answer)
+    assert (generated.key, generated.labelled) == ("4f0c", True)
+    assert generated.generated is not None

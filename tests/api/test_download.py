@@ -235,6 +235,22 @@ def test_compressed_body_is_written_as_the_file_it_means(held: bytes, part: Path
     assert part.read_bytes() == TEXT
 
 
+@pytest.mark.parametrize("damage", [b"", b"\0\xff\0", b"\xff" * 40])
+def test_a_damaged_compressed_body_leaves_nothing_behind(damage: bytes, part: Path) -> None:
+    """What was unpacked before the damage showed may be wrong already: the download begins anew."""
+    text = b"".join(b'{"key": "k%d", "text": "%d"}\n' % (number, number**5) for number in range(400))
+    packed = gzip.compress(text)
+    headers = {"content-encoding": "gzip"}
+    script = Script(
+        httpx2.Response(200, headers=headers, stream=Body(packed[: len(packed) // 2] + damage)),
+        httpx2.Response(200, stream=Body(text)),
+    )
+    assert fetch(script, part)[0] == len(text)
+    assert part.read_bytes() == text
+    assert script.sent("range") == [None, None]
+    assert list(part.parent.iterdir()) == [part]
+
+
 def test_length_may_be_absent(part: Path) -> None:
     assert fetch(Script(httpx2.Response(200, stream=Body(TEXT))), part)[0] == len(TEXT)
     assert part.read_bytes() == TEXT

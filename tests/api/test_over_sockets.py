@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from api.script import KEY, Waits
+from engine.fake import Killed
 from gemini_batch.api import batches, files
 from gemini_batch.api.client import Client
 from gemini_batch.catalog import Method
@@ -98,10 +99,10 @@ def test_upload_goes_on_in_another_process(tmp_path: Path) -> None:
 
         def breaks(start: int, length: int) -> bytes:
             if start:
-                raise KeyboardInterrupt
+                raise Killed
             return read_at(start, length)
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             await files.send_upload(client, url, breaks, size=len(CONTENT), chunk=files.GRANULARITY)
         return url
 

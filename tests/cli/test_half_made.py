@@ -140,7 +140,7 @@ start.main(["create", "in.jsonl", "--offline"])
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize(
     ("module", "kind", "name"),
-    [("rows", "Rows", "load"), ("rows", "Rows", "duplicates"), ("ledger", "Ledger", "add_run")],
+    [("rows", "Rows", "load"), ("rows", "Rows", "count_duplicates"), ("ledger", "Ledger", "add_run")],
 )
 def test_what_a_killed_process_left_holds_nothing_up(
     shell: Shell, module: str, kind: str, name: str, monkeypatch: pytest.MonkeyPatch

@@ -52,7 +52,7 @@ def test_what_was_written_is_replaced_until_it_is_changed(
     done = shell.run("results", job, *form, "-o", target.name)
 
     assert (done.code, target.read_bytes()) == (2, mine)
-    assert "was changed since gemini-batch wrote it" in done.err
+    assert "is not as gemini-batch wrote it" in done.err
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_an_edit_that_keeps_the_form_is_not_lost(
     done = shell.run(*words)
 
     assert (done.code, target.read_bytes()) == (2, mine)
-    assert "was changed since gemini-batch wrote it" in done.err
+    assert "is not as gemini-batch wrote it" in done.err
 
 
 def test_the_failures_file_is_replaced_and_removed_only_unchanged(shell: Shell, job: str) -> None:

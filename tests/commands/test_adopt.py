@@ -15,6 +15,7 @@ from gemini_batch.commands.retry import retry, selection
 from gemini_batch.commands.run import run
 from gemini_batch.commands.status import status
 from gemini_batch.errors import InvalidInput, UsageError
+from gemini_batch.objects import names
 from memory.nights import Home, answers, line, right, write
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ def adopted(home: Home, job: str, rows: list[tuple[str, str]] | None = None, **m
         write(home.file, rows)
     found: Adopted = home.do(lambda s: adopt(s, job, home.file, **more))
     return found
+
+
+def test_the_source_is_recorded_as_the_object_that_it_is(home: Home) -> None:
+    job, folder = made_elsewhere(home, ROWS), str(home.file.parent)
+    names.stand_in(folder, "s3://bucket/in")
+    try:
+        found = adopted(home, job, ROWS)
+    finally:
+        names.forget([folder])
+
+    async def source(session: Any) -> str | None:
+        known: str | None = session.ledger().run(found.run).source
+        return known
+
+    assert home.do(source) == f"s3://bucket/in/{home.file.name}"
 
 
 def go_on(home: Home, run_id: str) -> Any:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.views import ask, views
-from engine.fake import Clock, FakeService, FakeSession, Killed, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, write_requests
 from engine.steps import jobs_of
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, write_requests
 from engine.steps import KEYS, begin, sentences
 from gemini_batch.commands.doctor import doctor
 from gemini_batch.commands.list_jobs import Filter, list_jobs

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, write_requests
 from engine.steps import KEYS, work
 from gemini_batch.commands.results import results
 

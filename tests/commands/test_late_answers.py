@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, OrderedClock, answer_line, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, answer_line, write_requests
 from engine.steps import GOOD, KEYS, again, jobs_of, sentences, texts, work
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create
@@ -241,7 +242,7 @@ def test_what_continues_an_interrupted_retry_looks_again(
 
 def test_every_cancelled_job_of_a_run_is_looked_at(service: FakeService, tmp_path: Path) -> None:
     """A run of three jobs: all were cancelled, and two of them have finished since."""
-    service.clock, service.polls_to_end = OrderedClock(), 10**9
+    service.polls_to_end = 10**9
 
     async def some(session: FakeSession) -> None:
         await run(session, Submission(source=tmp_path / "in.jsonl"), RunOptions(max_requests_per_job=2), timeout=60.0)

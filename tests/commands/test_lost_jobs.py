@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from commands.test_late_answers import RUN, VERBS, do, finishes, send
-from engine.fake import Clock, FakeService, Killed, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, Killed, write_requests
 from engine.steps import GOOD, KEYS, again, held, jobs_of, sentences, texts, work
 from gemini_batch.commands.results import results
 from gemini_batch.errors import ApiError, NetworkError, NotFinished, UsageError

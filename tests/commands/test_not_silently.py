@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, write_requests
 from engine.steps import KEYS, PAIRS, jobs_of, sentences, work
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create

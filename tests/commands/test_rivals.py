@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from commands.views import ask
-from engine.fake import Clock, FakeService, FakeSession, Killed, OrderedClock, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, write_requests
 from engine.steps import KEYS, ONCE, PAIRS
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.commands.clean import clean
@@ -55,7 +56,6 @@ def paired(service: FakeService, folder: Path) -> str:
     service.polls_to_end = 10**6
     with pytest.raises(NotFinished) as stopped:
         ask(service, folder, lambda s: run(s, Submission(source=folder / "in.jsonl"), PAIRS, timeout=30))
-    service.clock = Clock()
     assert len(service.jobs) == 3
     return stopped.value.job
 
@@ -104,7 +104,7 @@ def test_create_pays_for_nothing_that_a_run_is_about_to_resend(tmp_path: Path) -
 
 
 def test_create_waits_for_a_run_no_longer_than_until_it_has_a_job(tmp_path: Path) -> None:
-    clock = OrderedClock()
+    clock = Clock()
 
     class Service(FakeService):
         async def start_upload(self, **upload: Any) -> str:
@@ -194,7 +194,7 @@ def test_the_job_alone_of_an_adopted_one_is_all_of_it(tmp_path: Path) -> None:
 
 
 def test_results_collects_the_others_where_one_job_is_gone(tmp_path: Path) -> None:
-    service = FakeService(OrderedClock())
+    service = FakeService(Clock())
     name = paired(service, tmp_path)
     finish(service, 1, 2)
     service.jobs[0].deleted = True
@@ -212,7 +212,7 @@ async def _stages(session: FakeSession, run_id: str) -> list[str]:
 
 
 def test_create_names_a_job_that_is_there_where_another_one_is_gone(tmp_path: Path) -> None:
-    service = FakeService(OrderedClock())
+    service = FakeService(Clock())
     paired(service, tmp_path)
     finish(service, 0, 1)
     service.jobs[2].deleted = True
@@ -242,9 +242,7 @@ def test_a_run_folder_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
 
 
 def test_a_forgotten_run_is_listed_again_once_it_is_worked_on(tmp_path: Path) -> None:
-    service = FakeService(
-        OrderedClock(), faults={("start_upload", 0): ("before", ApiError("no", status=400, reason="NO"))}
-    )
+    service = FakeService(Clock(), faults={("start_upload", 0): ("before", ApiError("no", status=400, reason="NO"))})
     with pytest.raises(ApiError):
         ask(service, tmp_path, lambda s: run(s, Submission(source=tmp_path / "in.jsonl"), PAIRS))
     (forgotten,) = ask(service, tmp_path, lambda s: clean(s, dry_run=False, not_created=True)).forgotten

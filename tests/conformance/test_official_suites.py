@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conformance import clients, environments, left_out, page, seeded
+from conformance import clients, environments, left_out, page, seeded, seeded_vertex
 from conformance.clients import parameter
 
 if TYPE_CHECKING:
@@ -30,10 +30,13 @@ PARTS = {
 #: Why the suite skips tests by itself. It skips a test that meets 429, too: that is not among the reasons.
 _SKIPS = {
     "skipped: Skipping Vertex AI tests in API mode (GEMINI ONLY config enabled).",
+    "skipped: Skipping Gemini API tests in API mode (VERTEX ONLY config enabled).",
     "skipped: Test requires Vertex AI",
     "skipped: Vertex MCP test is not applicable to MLDev.",
     "skipped: pydantic serialization is flaky",
 }
+#: Those that call Vertex AI for what the emulator serves there.
+VERTEX = ("batches", "shared/batches")
 _SUITE_INI = """[pytest]
 consider_namespace_packages = true
 filterwarnings = ignore
@@ -53,25 +56,46 @@ RUNS = [
 @pytest.mark.parametrize(("client", "part"), RUNS)
 def test_their_own_suite(client: Client, part: str, tmp_path: Path) -> None:
     """All that can apply passes, and the page tells how many, and what is left out."""
+    environment = {"GOOGLE_API_KEY": seeded.KEY, "GOOGLE_GENAI_RUN_GEMINI_ONLY_IN_API_MODE": "1"}
+    found = _outcomes(client, PARTS[part], tmp_path, "conformance.seeded", environment)
+    mine = {test for test in left_out.listed() if test.rpartition("/")[0] in PARTS[part]}
+    _judge(found, part, client, mine)
+
+
+@pytest.mark.parametrize("client", [parameter(clients.PYTHON[-1], fast=True)])
+def test_the_half_for_vertex_ai(client: Client, tmp_path: Path) -> None:
+    """The same for batches of Vertex AI, with their buckets and tables."""
+    environment = {
+        "GOOGLE_CLOUD_PROJECT": seeded_vertex.PROJECT,
+        "GOOGLE_CLOUD_LOCATION": seeded_vertex.LOCATION,
+        "GOOGLE_GENAI_RUN_VERTEX_ONLY_IN_API_MODE": "1",
+    }
+    found = _outcomes(client, VERTEX, tmp_path, "conformance.seeded_vertex", environment)
+    _judge(found, "batches, with Vertex AI", client, set(left_out.listed(left_out.VERTEX)))
+
+
+def _outcomes(
+    client: Client, folders: tuple[str, ...], work: Path, plugin: str, environment: dict[str, str]
+) -> seeded.Report:
+    """What became of the tests in these folders."""
     python = client.python(*SUITE, *environments.needs())
     tests = _suite(python)
     _lay_media(tests)
-    ini, report = tmp_path / "suite.ini", tmp_path / "report.json"
+    ini, report = work / "suite.ini", work / "report.json"
     ini.write_text(_SUITE_INI)
-    (tmp_path / "replays").mkdir()
-    plugins = ("-p", "conformance.seeded", "-p", "no:cacheprovider", "-p", "no:randomly")
+    (work / "replays").mkdir()
+    plugins = ("-p", plugin, "-p", "no:cacheprovider", "-p", "no:randomly")
     done = subprocess.run(
         # -P: what stands beside the tests is called `types`, and must not be taken for Python's.
         [
             *(python, "-P", "-m", "pytest", "-q", "--mode=api", "--timeout=120", *plugins),
             *("-c", ini, "--rootdir", tests.parent),
-            *(tests / folder for folder in PARTS[part]),
+            *(tests / folder for folder in folders),
         ],
         env=_environment()
+        | environment
         | {
-            "GOOGLE_API_KEY": seeded.KEY,
-            "GOOGLE_GENAI_REPLAYS_DIRECTORY": str(tmp_path / "replays"),
-            "GOOGLE_GENAI_RUN_GEMINI_ONLY_IN_API_MODE": "1",
+            "GOOGLE_GENAI_REPLAYS_DIRECTORY": str(work / "replays"),
             "PYTHONPATH": os.pathsep.join(str(environments.ROOT / one) for one in ("src", "tests")),
             seeded.REPORT: str(report),
         },
@@ -81,10 +105,12 @@ def test_their_own_suite(client: Client, part: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = seeded.Report(**json.loads(report.read_text()))
+    return seeded.Report(**json.loads(report.read_text()))
+
+
+def _judge(found: seeded.Report, part: str, client: Client, listed: set[str]) -> None:
     assert set(found.outcomes.values()) <= {"passed", "left out", *_SKIPS}
-    mine = {test for test in left_out.listed() if test.rpartition("/")[0] in PARTS[part]}
-    assert set(found.left_out) == mine, "what is listed and what exists"
+    assert set(found.left_out) == listed, "what is listed and what exists"
     passed = {name for name, outcome in found.outcomes.items() if outcome == "passed"}
     skipped = sum(outcome in _SKIPS for outcome in found.outcomes.values())
     counts = [len(passed), len(passed & set(found.heard)), len(found.left_out), skipped]
@@ -100,8 +126,9 @@ def _suite(python: Path) -> Path:
 
 def test_the_page_counts_what_is_left_out() -> None:
     """By reason, in the order of the list; so every reason is on the page."""
-    counted = [[reason.why, str(len(reason.tests))] for reason in left_out.reasons()]
-    assert page.table("Left out") == counted
+    for heading, file in (("Left out", left_out.LIST), ("Left out with Vertex AI", left_out.VERTEX)):
+        counted = [[reason.why, str(len(reason.tests))] for reason in left_out.reasons(file)]
+        assert page.table(heading) == counted
 
 
 def _lay_media(tests: Path) -> None:

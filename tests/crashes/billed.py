@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from engine.fake import Clock, Job
+    from engine.clock import Clock
+    from engine.fake import Job
     from gemini_batch.wire import Operation
 
 MODEL = "gemini-4-argon"

@@ -20,6 +20,7 @@ from gemini_batch.commands.run import run
 from gemini_batch.intake.submission import Submission
 from gemini_batch.session import Session
 from gemini_batch.settings import Secret, Settings
+from gemini_batch.vertex_place import VertexPlace
 from gemini_batch.world import World
 
 if TYPE_CHECKING:
@@ -62,7 +63,10 @@ class Time:
 
 @dataclass
 class Place:
-    """The emulator, and people who run files against it: each key is a project of its own."""
+    """The emulator, and people who run files against it: each key is a project of its own.
+
+    ``vertex``: they use it as Vertex AI.
+    """
 
     service: GeminiEmulator
     folder: Path
@@ -70,6 +74,7 @@ class Place:
     events: list[Event] = field(default_factory=list)
     #: Calls that the service got, by operation and status of the answer.
     calls: Counter[tuple[str, int]] = field(default_factory=Counter)
+    vertex: bool = False
 
     def __post_init__(self) -> None:
         emulator = self.service._world
@@ -86,7 +91,13 @@ class Place:
         return sum(times for (_, status), times in self.calls.items() if status == 429)
 
     def session(self, *, home: str = "home", key: str = "key") -> Session:
-        given = Settings(home=self.folder / home, base_url=self.service.url, api_key=Secret(key))
+        url, at_vertex = self.service.url, None
+        if self.vertex:
+            self.service.add_bucket("bucket")
+            at_vertex = VertexPlace(
+                project=f"project-{key}", location="l", bucket="gs://bucket/in", url=url, storage_url=url
+            )
+        given = Settings(home=self.folder / home, base_url=url, api_key=Secret(key), vertex=at_vertex)
         return Session(given, self.time.world(), self.events.append)
 
     async def run(

@@ -170,7 +170,8 @@ def _preload() -> None:
     for name in ("duckdb", "jinja2.sandbox", "openpyxl"):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(gemini_batch.__path__, "gemini_batch."):
-        if not module.name.endswith("__main__"):
+        # The adapter for Airflow is for processes of Airflow.
+        if not module.name.endswith(("__main__", ".airflow")):
             importlib.import_module(module.name)
 
 

@@ -52,6 +52,8 @@ def arm(place: Place, trouble: str) -> None:
     place.service.faults.arm("R1")
     if trouble in {"C8a", "C8b", "C8d"}:
         place.service.faults.arm(trouble, times=2, skip=1)
+    elif trouble == "V1":
+        place.service.faults.arm("V1", times=0)
     elif trouble == "L7":
         place.service.faults.arm("L7", skip=1)
     elif trouble == "quota":
@@ -60,6 +62,14 @@ def arm(place: Place, trouble: str) -> None:
 
 def due(place: Place, before: Counter[str]) -> dict[str, int]:
     return dict(place.paid() - before)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("trouble", ["", "C8a", "V1"])
+def test_death_at_every_step_at_vertex_ai(place: Place, reaper: Reaper, trouble: str, when: When) -> None:
+    """The same where requests and answers go through a bucket, and answers have no key."""
+    place.vertex = True
+    test_death_at_every_step(place, reaper, trouble, when)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -78,7 +88,7 @@ def test_death_at_every_step(place: Place, reaper: Reaper, trouble: str, when: W
         arm(place, trouble)
         return place.paid(), place.jobs()
 
-    lives = lives_with_a_death(reaper, points, when, 23, prepare=prepare, live=lambda who: work(place, reaper, who))
+    lives = lives_with_a_death(reaper, points, when, 41, prepare=prepare, live=lambda who: work(place, reaper, who))
     for who, (before, jobs), where in lives:
         assert comparable(place, who, trouble) == expected, where
         assert due(place, before) == paid, where

@@ -12,7 +12,8 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, reset, write_requests
 from engine.steps import jobs_of
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, Error

@@ -24,7 +24,7 @@ def seeds() -> range:
     """The seeds of this session."""
     asked = os.environ.get("HOSTILE_SEEDS")
     if asked is None:
-        return range(int(os.environ.get("PROPERTY_EXAMPLES", "30")))
+        return range(int(os.environ.get("PROPERTY_EXAMPLES", "15")))
     first, _, last = asked.partition("-")
     return range(int(first), int(last or first) + 1)
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from crashes.billed import MODEL, PRICES, by_period, by_run, charges, service_of
 from crashes.test_worlds import ATTEMPTS, CALLS, END, ORDER, TROUBLE
-from engine.fake import Clock, FakeSession, Killed
+from engine.clock import Clock
+from engine.fake import FakeSession, Killed
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run
 from gemini_batch.errors import Error

@@ -16,7 +16,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, reset, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, answer_line, reset, write_requests
 from gemini_batch.commands.run import run
 from gemini_batch.errors import ApiError, Error
 from gemini_batch.intake.submission import Submission

@@ -267,12 +267,12 @@ def test_waiting_in_steps_as_the_skill_says(make_shell: Callable[..., Shell], tm
         (shell.folder / "requests.jsonl").write_text(json.dumps(line) + "\n")
         job = shell.run("python scripts/create_batch.py requests.jsonl").stdout
         status = f"JOB={job}{status}"
-        shell.run(status.replace("9m", "0.2s"), code=6)
-        shell.run(run.replace("9m", "0.2s"), code=6)
+        shell.run(status.replace("--timeout 9m", "--timeout 0.2s"), code=6)
+        shell.run(run.replace("--timeout 9m", "--timeout 0.2s"), code=6)
 
         httpx2.post(f"{service.url}/emulator/clock", json={"advance": 7200}).raise_for_status()
 
-        shell.run(status.replace("9m", "60s"))
-        shell.run(run.replace("9m", "60s"))
+        shell.run(status.replace("--timeout 9m", "--timeout 60s"))
+        shell.run(run.replace("--timeout 9m", "--timeout 60s"))
         assert [row["key"] for row in shell.rows("results.jsonl")] == ["a"]
         assert httpx2.get(f"{service.url}/emulator/accounting").json()["totals"]["paid"] == 1

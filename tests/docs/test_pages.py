@@ -40,12 +40,16 @@ RAN_WHOLE += [
     DOCS / "tutorial.md",
     DOCS / "result-line.md",
     DOCS / "memory.md",
+    DOCS / "shards.md",
+    DOCS / "vertex.md",
+    DOCS / "scale-out.md",  # its programs are examples, which tests/engines runs
     DOCS / "costs.md",
     DOCS / "report.md",
     DOCS / "install-skill.md",  # by test_install.py
     DOCS / "attachments.md",
 ]
 RAN_WHOLE.append(DOCS / "local-models.md")  # by tests/emulator/responders
+RAN_WHOLE.append(DOCS / "schedulers.md")  # by tests/schedulers
 #: A line of code that calls another program, whose words and options are its own.
 _OF_OTHERS = re.compile(r"curl|^(npx|claude|codex|gemini|library-skills) ")
 each_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -107,8 +111,8 @@ def test_the_scripts_take_what_the_skill_promises() -> None:
 
 
 def test_no_page_and_no_example_imports_an_inner_module() -> None:
-    """What they show is public: ``gemini_batch``, ``gemini_batch.aio``, and the fixture's ``gemini_batch.testing``."""
-    inner = re.compile(r"(?:from|import) gemini_batch\.(?!aio\b|testing\b)|gemini_batch\.(?!aio\.)\w+\.\w+\(")
+    """What they show is public: ``gemini_batch``, its ``aio`` and ``daft``, and the fixture's ``testing``."""
+    inner = re.compile(r"(?:from|import) gemini_batch\.(?!aio\b|daft\b|testing\b)|gemini_batch\.(?!aio\.)\w+\.\w+\(")
     places = [(page.name, code(page)) for page in pages()]
     places += [
         (file.name, file.read_text(encoding="utf-8")) for file in (ROOT / "examples").iterdir() if file.is_file()
@@ -123,7 +127,7 @@ def test_public_names_in_programs_are_public(page: Path) -> None:
         used = re.findall(r"\bgemini_batch\.(\w+)", block.text)
         for names in re.findall(r"from gemini_batch import (.+)", block.text):
             used += re.findall(r"\w+", names)
-        assert set(used) <= set(gemini_batch.__all__), block.where
+        assert set(used) <= {*gemini_batch.__all__, "daft"}, block.where
 
 
 @each_page
@@ -243,6 +247,20 @@ def test_the_page_about_memory_as_written(offline_shell: Shell) -> None:
     assert [row["key"] for row in offline_shell.rows("answers.jsonl")] == ["sky", "sea"]
 
 
+def test_the_page_about_shards_as_written(offline_shell: Shell) -> None:
+    (make,), (block,) = blocks_in(DOCS / "shards.md", "python"), blocks_in(DOCS / "shards.md", "bash")
+    offline_shell.block(make)
+    shown = offline_shell.run(block.text).stdout.splitlines()
+    assert shown[0] == "answers/manifest.jsonl"
+    assert [json.loads(line)["verdicts"] for line in shown[1:]] == [{"succeeded": 2}] * 2
+
+
+def test_the_programs_on_the_page_about_engines_are_the_examples() -> None:
+    shown = [block.text for block in blocks_in(DOCS / "scale-out.md", "python")]
+    examples = (ROOT / "examples" / f"scale_{engine}.py" for engine in ("daft", "ray", "spark"))
+    assert shown == [file.read_text(encoding="utf-8").partition("\n")[2] for file in examples]
+
+
 def test_the_page_about_costs_as_written(offline_shell: Shell) -> None:
     (program,), (file,) = blocks_in(DOCS / "costs.md", "python"), blocks_in(DOCS / "costs.md", "toml")
     assert offline_shell.python(program.text).stdout.splitlines()[1] == "0.55 USD, interactively 1.10 USD False"
@@ -359,7 +377,8 @@ def signature(function: Callable[..., Any]) -> list[str]:
 
 def test_the_settings_named_are_read() -> None:
     """Every variable that a page names is one that the program reads, and the library page names them all."""
-    source = (ROOT / "src" / "gemini_batch" / "settings.py").read_text(encoding="utf-8")
+    sources = (ROOT / "src" / "gemini_batch" / f"{name}.py" for name in ("settings", "vertex_place"))
+    source = "\n".join(map(read, sources))
     variable = re.compile(r"\b(?:GOOGLE_(?:API|GEMINI|GENAI)|GEMINI_(?:API|BATCH))_[A-Z_]+\b")
     read_there = set(variable.findall(source))
     assert set(settings_module.KEY_NAMES) < read_there
@@ -402,9 +421,10 @@ def test_the_routes_on_the_emulator_page_are_there(gemini_emulator: GeminiEmulat
     import httpx2
 
     routes = re.findall(r"^\| `(GET|POST) (/emulator/\w+)` \|", read(DOCS / "emulator.md"), re.MULTILINE)
-    assert len(routes) == 4
+    assert len(routes) == 5
     for method, path in routes:
-        answer = httpx2.request(method, gemini_emulator.url + path, json={} if method == "POST" else None)
+        body = {"name": "inputs"} if path.endswith("buckets") else {}
+        answer = httpx2.request(method, gemini_emulator.url + path, json=body if method == "POST" else None)
         assert answer.status_code == 200, path
 
 

@@ -51,6 +51,14 @@ def test_the_switches(gemini_emulator: GeminiEmulator) -> None:
     assert httpx2.get(url, headers=token).status_code == 403
 
 
+def test_buckets(gemini_emulator: GeminiEmulator) -> None:
+    """As often as a program likes."""
+    for _ in range(2):
+        gemini_emulator.add_bucket("inputs")
+    listed = httpx2.get(f"{gemini_emulator.url}/storage/v1/b", params={"project": "any"}).json()
+    assert [one["name"] for one in listed["items"]] == ["inputs"]
+
+
 def test_faults_and_quotas(gemini_emulator: GeminiEmulator) -> None:
     """Armed, played, counted, cleared; limits too."""
     emulator = gemini_emulator

@@ -58,8 +58,8 @@ class Store(FakeService):
         assert self.home is not None
         with contextlib.closing(sqlite3.connect(self.home / "ledger.db")) as db:
             known = db.execute("SELECT name FROM attachments UNION SELECT file FROM jobs").fetchall()
-        assert (f"files/{name}",) in known, "the name is recorded before anything is sent"
-        self.mime[f"files/{name}"] = mime_type
+        assert (name,) in known, "the name is recorded before anything is sent"
+        self.mime[name] = mime_type
         self.on_start(name)
         return await super().start_upload(name=name, display_name=display_name, size=size)
 

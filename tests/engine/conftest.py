@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.fake import Clock, FakeService, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, write_requests
 from engine.steps import KEYS
 
 if TYPE_CHECKING:

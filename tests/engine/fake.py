@@ -1,4 +1,4 @@
-"""A service in memory, with a clock that only moves when somebody waits, and death at any call.
+"""A service in memory, and death at any call.
 
 Every operation of the service is a point at which the process may die: before the service has done anything
 (``before``), or after it has done it and before the answer was heard (``after``).
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from engine.clock import Clock, Threads
 from gemini_batch.api.calls import Called
 from gemini_batch.api.files import SessionLost
 from gemini_batch.backend import Backend
@@ -24,11 +24,11 @@ from gemini_batch.errors import ApiError, NetworkError
 from gemini_batch.session import Session
 from gemini_batch.settings import Secret, Settings
 from gemini_batch.wire import Operation, RemoteFile, RemoteModel
-from gemini_batch.world import World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
+    from typing import Self
 
     from gemini_batch.api.files import ReadAt
     from gemini_batch.events import Event
@@ -61,68 +61,16 @@ class FakeSession(Session):
         super().__init__(settings, service.clock.world(), self.events.append)
         self.fake = service
 
+    async def __aenter__(self) -> Self:
+        Threads.of_loop()
+        return await super().__aenter__()
+
     async def backend(self) -> Backend:
         return Backend(ADDRESS, self.settings.require_key(), self.fake)
 
 
 class Killed(BaseException):
     """The process is gone: nothing catches this."""
-
-
-class Clock:
-    """Time that passes only by waiting. Setting ``now`` is setting the wall clock, which moves nothing else."""
-
-    def __init__(self) -> None:
-        self.now = 1_790_000_000.0
-        self.monotonic = 0.0
-        self.waits: list[float] = []
-        self._tokens = 0
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.pass_by(seconds)
-
-    def pass_by(self, seconds: float) -> None:
-        """Time passes, by every clock."""
-        self.now += seconds
-        self.monotonic += seconds
-
-    def token(self, length: int) -> str:
-        self._tokens += 1
-        return f"{self._tokens:0{length}d}"
-
-    def world(self) -> World:
-        return World(
-            now=lambda: self.now,
-            monotonic=lambda: self.monotonic,
-            sleep=self.sleep,
-            uniform=lambda a, b: (a + b) / 2,
-            token=self.token,
-        )
-
-
-class OrderedClock(Clock):
-    """The same for waits that run at the same time: time moves on to the earliest, once at least two are waiting.
-
-    A limit of the whole is one of them, so that it never comes while something is being done.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waking: list[tuple[float, int]] = []
-        self._numbers = itertools.count()
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        me = (self.monotonic + seconds, next(self._numbers))
-        self._waking.append(me)
-        try:
-            await asyncio.sleep(0)
-            while len(self._waking) < 2 or min(self._waking) != me:
-                await asyncio.sleep(0)
-        finally:
-            self._waking.remove(me)
-        self.pass_by(max(0.0, me[0] - self.monotonic))
 
 
 @dataclass
@@ -238,10 +186,16 @@ class FakeService:
 
     # Files -----------------------------------------------------------------------------------------------------------
 
+    def new_name(self, token: str, *, mime_type: str | None) -> str:
+        return f"files/gb-{token}"
+
+    def is_kept_here(self, name: str) -> bool:
+        return True
+
     async def start_upload(self, *, name: str, display_name: str, size: int, mime_type: str | None = None) -> str:
         end = self._begin("start_upload")
         url = f"https://fake.invalid/upload/{len(self.uploads)}"
-        self.uploads[url] = (name, bytearray())
+        self.uploads[url] = (name.removeprefix("files/"), bytearray())
         end()
         return url
 
@@ -432,9 +386,6 @@ class FakeService:
             lines = [line for key in job.keys[: self.cancelled_answers] if (line := self._answer(key, 1)) is not None]
             job.lines = lines
         end()
-
-    async def delete(self, name: str) -> None:
-        self._begin("delete")()
 
     async def download(self, name: str, part: Path, *, progress: Callable[[int, int | None], None]) -> int:
         self.on_download(self.calls.count("download"))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.records import Job
 
 #: Every so many points are tried, all of them with ``CRASH_POINTS=all``.
-EVERY = 1 if os.environ.get("CRASH_POINTS") == "all" else 3
+EVERY = 1 if os.environ.get("CRASH_POINTS") == "all" else 5
 KEYS = [f"k{n}" for n in range(6)]
 GOOD = {key: f"answer to {key}" for key in KEYS}
 ONCE = dict.fromkeys(KEYS, 1)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, answer_line
 from engine.test_budget import KEYS, MODEL, failed, line_of
 from gemini_batch.cli.list_jobs import _line
 from gemini_batch.cli.results import summary_lines

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, write_requests
 from engine.steps import KEYS, ONCE
 from gemini_batch.commands.late_answers import refuse_late
 from gemini_batch.commands.run import finish as finished

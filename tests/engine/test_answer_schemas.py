@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService
+from engine.clock import Clock
+from engine.fake import FakeService
 from engine.steps import again, held, reasons, work
 from gemini_batch.intake.staging import stage
 from gemini_batch.store.ledger.run_options import RunOptions

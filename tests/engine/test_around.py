@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, answer_line, write_requests
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, answer_line
 from gemini_batch.commands.create import create
 from gemini_batch.commands.retry import RetrySelection, retry
 from gemini_batch.commands.run import run

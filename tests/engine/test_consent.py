@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, OrderedClock, answer_line
+from engine.fake import FakeService, FakeSession, Killed, answer_line
 from engine.steps import GOOD, KEYS, ONCE, again, begin, held, jobs_of, reasons, sentences, texts, work
 from gemini_batch.commands.status import status
 from gemini_batch.engine.resend import PAUSES, QUOTA_PAUSES, pause_before
@@ -23,6 +23,7 @@ from gemini_batch.store.rows.row_records import Leftover
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from engine.clock import Clock
     from gemini_batch.events import Event
     from gemini_batch.report.job_view import RunStatus
 
@@ -218,13 +219,10 @@ def test_rows_that_met_a_full_quota_are_resent_after_minutes(
 
 def test_a_killed_process_leaves_the_rest_of_the_pause(service: FakeService, tmp_path: Path) -> None:
     """The next process does not resend at once what another one was to resend in minutes; nor later than that."""
-    service.clock = clock = OrderedClock()
     service.answer_at = lambda key, attempt: error(key, 8) if attempt == 1 else answer_line(key)
     with pytest.raises(NotFinished, match=r"has not finished after .*: 0 of 6 requests are done"):
         work(service, tmp_path, options=RunOptions(), timeout=100.0)
     assert len(service.jobs) == 1
-    service.clock = Clock()  # the next process waits alone
-    service.clock.now, service.clock.monotonic = clock.now, clock.monotonic
     ended = service.clock.now
 
     assert texts(work(service, tmp_path, options=RunOptions())) == GOOD

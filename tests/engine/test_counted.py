@@ -118,6 +118,22 @@ def test_another_number_of_requests_is_no_permission(
     assert service.paid() == ONCE
 
 
+@pytest.mark.parametrize("lines", [0, 4])
+def test_a_success_that_counts_nothing_is_complete_only_with_all_answers(
+    service: FakeService, tmp_path: Path, lines: int
+) -> None:
+    service.arrange = lambda found: found[:lines]
+    service._stats = lambda job: {}  # type: ignore[method-assign]
+
+    with pytest.raises(NotFinished) as ended:
+        work(service, tmp_path, options=WHOLE)
+    assert ended.value.reason_code == "output_incomplete"
+    assert service.clock.monotonic >= LATE_SUCCEEDED
+    service.jobs[0].lines = [answer_line(key) for key in KEYS]
+    assert texts(work(service, tmp_path, options=WHOLE)) == GOOD
+    assert service.paid() == ONCE
+
+
 @pytest.mark.parametrize("total", [0, 3, 7])
 def test_another_number_of_requests_costs_no_answer(service: FakeService, tmp_path: Path, total: int) -> None:
     service._stats = lambda job: {"requestCount": str(total)}  # type: ignore[method-assign]

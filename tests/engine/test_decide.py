@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_batch.engine.backoff import LATE_COUNTED, LATE_SUCCEEDED, LATE_UNSAID, Output, PollBackoff, output_of
+from gemini_batch.engine.backoff import (
+    LATE_COUNTED,
+    LATE_SUCCEEDED,
+    LATE_UNSAID,
+    Output,
+    PollBackoff,
+    output_of,
+    room_at,
+)
 from gemini_batch.engine.creating.create_policy import (
     MAX_CREATE_CALLS,
     Adopt,
@@ -199,6 +208,20 @@ def test_the_rhythm_of_polling() -> None:
     assert backoff.pause(3700.0) == 300.0
     backoff.restart(5000.0)
     assert (backoff.waited(5001.0), backoff.pause(5001.0)) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("begun", "due"),
+    [
+        ([], -math.inf),
+        ([100.0], 400.0),
+        ([100.0, 400.0], 700.0),
+        ([100.0 + 300.0 * n for n in range(7)], 2200.0),
+        ([100.0 + 300.0 * n for n in range(8)], math.inf),
+    ],
+)
+def test_one_is_collected_at_a_time_and_another_only_after_a_while(begun: list[float], due: float) -> None:
+    assert room_at(begun) == due
     assert PollBackoff(0.0, fixed=7.0).pause(9e9) == 7.0
 
 

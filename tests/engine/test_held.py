@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, write_requests
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import doctor
 from gemini_batch.commands.results import results

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, reset, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, reset, write_requests
 from engine.steps import deadly
 from gemini_batch.commands.create import Created, create
 from gemini_batch.commands.results import results

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, Killed, reset
+from engine.clock import Clock
+from engine.fake import FakeService, Killed, reset
 from engine.test_budget import BY_ONE, ONE, jobs, line_of, work
 from gemini_batch.store.ledger.ledger import Ledger
 from gemini_batch.store.ledger.records import JobStage

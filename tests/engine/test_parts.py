@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, answer_line, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, answer_line, write_requests
 from gemini_batch.commands.cancel import cancel
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results

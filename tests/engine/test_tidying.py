@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, write_requests
 from gemini_batch.commands.clean import clean
 from gemini_batch.commands.create import create
 from gemini_batch.commands.doctor import doctor

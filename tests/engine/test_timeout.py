@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engine.fake import FakeService, FakeSession, OrderedClock, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, write_requests
 from engine.steps import GOOD, KEYS, ONCE, again, begin, jobs_of, texts, work
 from gemini_batch.commands.status import status
 from gemini_batch.errors import Next, NotFinished, UsageError
@@ -26,7 +27,7 @@ BEGAN = 1_790_000_000.0
 def service(tmp_path: Path) -> FakeService:
     """Its clock is for waits that run at the same time."""
     write_requests(tmp_path / "in.jsonl", KEYS)
-    return FakeService(OrderedClock(), chunk=10_000)
+    return FakeService(Clock(), chunk=10_000)
 
 
 def watch(service: FakeService, folder: Path, name: str, **how: Any) -> JobStatus | RunStatus:

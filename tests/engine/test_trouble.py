@@ -230,15 +230,29 @@ lives = st.sampled_from(list(JobStage))
 ALL_COLLECTORS_BUSY = [(JobStage.ENDED, True, None), (JobStage.ENDED, True, None), (JobStage.ENDED, False, None)]
 
 
-@example(ALL_COLLECTORS_BUSY, 0, 0, 0.0, 500.0, False, False, None)
+@example(ALL_COLLECTORS_BUSY, 0, 0, 0.0, 500.0, False, False, None, "finished", [])
+@example(
+    [(JobStage.ENDED, True, None), (JobStage.COLLECTED, False, None)],
+    0,
+    0,
+    0.0,
+    500.0,
+    False,
+    False,
+    None,
+    "collected",
+    [2],
+)
 @given(
     st.lists(st.tuples(lives, st.booleans(), st.sampled_from([None, 0.0, 50.0, 500.0, float("inf")])), max_size=6),
     st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.0, 50.0, 500.0]), st.sampled_from([0.0, 50.0, 500.0]),
-    st.booleans(), st.booleans(), st.sampled_from([None, 1, 100]),
+    st.booleans(), st.booleans(), st.sampled_from([None, 1, 100]), st.sampled_from(["sent", "collected", "finished"]),
+    st.lists(st.integers(1, 6), max_size=2),
 )  # fmt: skip
 def test_a_schedule_never_spins(
     drawn: list[tuple[JobStage, bool, float | None]],
     waiting: int, others: int, hold: float, look: float, closed: bool, around: bool, refused: int | None,
+    until: s.Until, resent: list[int],
 ) -> None:  # fmt: skip
     """Something is begun, or it is waited: for a later time, or for a task that there is."""
     now = 100.0
@@ -258,6 +272,8 @@ def test_a_schedule_never_spins(
         poll_others_at=0.0 if around else 500.0,
         later={n: later for n, (_, _, later) in enumerate(drawn, 1) if later is not None},
         closed=closed,
+        resend={n: 300.0 for n in resent if n <= len(jobs) and jobs[n - 1].stage is JobStage.COLLECTED},
+        until=until,
     )
     limits = Limits(requests=10, bytes=1000, tokens=None, jobs=4)
 
@@ -269,6 +285,36 @@ def test_a_schedule_never_spins(
     for action in s.schedule(facts, limits, now):
         if isinstance(action, s.Make | s.Collect):
             assert action.ordinal not in facts.busy
+        assert until != "sent" or not isinstance(action, s.Collect)
+        assert until != "collected" or not isinstance(action, s.Plan | s.Make | s.Release | s.PollOthers)
+
+
+@pytest.mark.parametrize(
+    ("until", "stages", "waiting", "ends"),
+    [
+        ("collected", [JobStage.CREATED, JobStage.COLLECTED], 0, True),
+        ("collected", [JobStage.CREATED, JobStage.ENDED], 0, False),
+        ("collected", [JobStage.CREATED, JobStage.PLANNED], 0, True),
+        ("collected", [JobStage.COLLECTED], 1, True),
+        ("sent", [JobStage.CREATED, JobStage.ENDED, JobStage.COLLECTED], 0, True),
+        ("sent", [JobStage.ENDED], 0, True),
+        ("sent", [JobStage.INTENDED, JobStage.ENDED], 0, False),
+        ("sent", [JobStage.ENDED], 1, False),
+        ("finished", [JobStage.CREATED, JobStage.COLLECTED], 0, False),
+        ("finished", [JobStage.COLLECTED], 0, True),
+    ],
+)
+def test_when_work_on_a_run_ends(until: s.Until, stages: list[JobStage], waiting: int, ends: bool) -> None:
+    jobs = tuple(_job(number, stage) for number, stage in enumerate(stages, 1))
+    facts = s.Facts(
+        waiting=Waiting(waiting, 10, 10), jobs=jobs, busy=frozenset(), queued=0, living=0,
+        quota_bounds=QuotaBounds(None, None), hold_until=0.0, hold_why="", poll_at=500.0, others=False,
+        poll_others_at=0.0, later={}, closed=False, until=until,
+    )  # fmt: skip
+
+    actions = s.schedule(facts, Limits(requests=10, bytes=1000, tokens=None, jobs=100), 1.0)
+
+    assert (actions == [s.Finished()]) is ends
 
 
 @pytest.mark.parametrize(
@@ -293,6 +339,21 @@ def test_one_job_more_is_planned_than_is_made(planned: int, busy: int, expected:
     actions = s.schedule(facts, Limits(requests=10, bytes=1000, tokens=None, jobs=100), 1.0)
 
     assert [one for one in actions if not isinstance(one, s.Wait)] == expected
+
+
+def test_a_create_without_an_answer_is_one_of_those_that_are_made() -> None:
+    """It holds one of the connections."""
+    stages = [JobStage.INTENDED, *[JobStage.PLANNED] * s.MAKERS]
+    jobs = tuple(_job(number, stage) for number, stage in enumerate(stages, 1))
+    facts = s.Facts(
+        waiting=Waiting(1, 10, 10), jobs=jobs, busy=frozenset(range(1, s.MAKERS + 1)), queued=0, living=1,
+        quota_bounds=QuotaBounds(None, None), hold_until=0.0, hold_why="", poll_at=0.0, others=False,
+        poll_others_at=0.0, later={}, closed=False,
+    )  # fmt: skip
+
+    (only,) = s.schedule(facts, Limits(requests=10, bytes=1000, tokens=None, jobs=100), 1.0)
+
+    assert isinstance(only, s.Wait)
 
 
 def _job(number: int, stage: JobStage) -> Job:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, answer_line
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, answer_line
 from engine.steps import again, work
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results

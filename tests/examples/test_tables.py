@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["make_shell", "offline_shell"]
 PROGRAMS = ("pydantic_reviews.py", "polars_frame.py", "sql.sh", "folder.sh", "catalogue.sh")
+#: Those that tests/engines runs.
+ENGINES = ("scale_daft.py", "scale_ray.py", "scale_spark.py")
 
 
 def table(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *ENGINES])
 def test_they_are_short(name: str) -> None:
     assert len((ROOT / "examples" / name).read_text(encoding="utf-8").splitlines()) < 30
 

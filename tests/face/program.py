@@ -43,6 +43,7 @@ from gemini_batch import (
     Secret,
     ServiceError,
     Settings,
+    ShardsSummary,
     Shown,
     ShownRun,
     Spend,
@@ -119,6 +120,7 @@ def blocking() -> None:
         assert_type(
             batch.run(Path("requests.jsonl"), output="o.jsonl", attempts=2, tier=1, max_requests_per_job=10), Results
         )
+        assert_type(batch.run_shards(Path("shards.jsonl"), output="answers", tier=1, max_usd=5), ShardsSummary)
         assert_type(batch.retry(created.run, only=("truncated",), max_output_tokens=10, temperature=1.0), Results)
         assert_type(batch.validate("requests.jsonl", limit=1), Validated)
         assert_type(batch.prepare("reviews.csv", output="requests.jsonl", prompt="{{ a }}", key="id"), PreparedFile)
@@ -147,6 +149,7 @@ async def awaited() -> None:
         assert_type(await batch.status(created.job, wait=True), JobStatus | RunStatus)
         assert_type(await batch.results(created.job, output="results.jsonl"), Results)
         assert_type(await batch.run("requests.jsonl"), Results)
+        assert_type(await batch.run_shards("shards.jsonl", output="answers", timeout=60), ShardsSummary)
         assert_type(await batch.retry(created.run), Results)
         assert_type(await batch.validate("requests.jsonl"), Validated)
         assert_type(await batch.prepare([{"a": 1}], output="requests.jsonl", prompt="{{ a }}"), PreparedFile)
@@ -168,6 +171,7 @@ def functions() -> None:
     assert_type(gemini_batch.status("batches/abc", wait=True), JobStatus | RunStatus)
     assert_type(gemini_batch.results("batches/abc"), Results)
     assert_type(gemini_batch.run("requests.jsonl", output="results.jsonl"), Results)
+    assert_type(gemini_batch.run_shards("shards.jsonl", output="answers"), ShardsSummary)
     assert_type(gemini_batch.retry("run-abc", only=["failed"]), Results)
     assert_type(gemini_batch.validate("requests.jsonl"), Validated)
     assert_type(gemini_batch.estimate("run-abcdefgh"), Estimate)

@@ -17,6 +17,7 @@ import gemini_batch
 from gemini_batch import AsyncGeminiBatch, GeminiBatch, JobSeen, Notice, Settings, Transfer, UsageError, aio, client
 from gemini_batch.api.client import Client
 from gemini_batch.cli import COMMANDS
+from gemini_batch.cli.shards import TAKEN
 from gemini_batch.engine import judging
 from gemini_batch.intake.table_options import TableOptions
 from gemini_batch.store.state_folder import StateFolder
@@ -40,6 +41,7 @@ VERBS = [
     "results",
     "retry",
     "run",
+    "run_shards",
     "show",
     "spend_report",
     "status",
@@ -88,6 +90,10 @@ _SHELL = {
     "quiet",
     "debug",
     "offline",
+    "backend",
+    "project",
+    "location",
+    "bucket",
     "poll",
     "exit_code",
     "yes",
@@ -100,7 +106,7 @@ _SHELL = {
 
 @each_verb
 def test_a_verb_and_its_command_have_the_same_words_and_defaults(verb: str) -> None:
-    word = verb.removesuffix("_jobs").removeprefix("spend_")
+    word = verb.removesuffix("_jobs").removesuffix("_shards").removeprefix("spend_")
     command = import_module(f"gemini_batch.cli.{COMMANDS[word][0]}").command
     given = command.make_context(verb, [], resilient_parsing=True).params
     options = {parameter.name for parameter in command.params}
@@ -110,6 +116,11 @@ def test_a_verb_and_its_command_have_the_same_words_and_defaults(verb: str) -> N
         assert options >= TableOptions.__annotations__.keys()
         options -= TableOptions.__annotations__.keys()
 
+    if verb == "run_shards":  # `run --shards MANIFEST`
+        options = {"manifest" if option == "shards" else option for option in options & {*TAKEN, *_SHELL}}
+        arguments["output"] = arguments["output"].replace(default=None)
+    elif verb == "run":
+        options.remove("shards")
     assert options - _SHELL == arguments.keys()
     for name, argument in arguments.items():
         if argument.default is not inspect.Parameter.empty:

@@ -46,13 +46,16 @@ def play(situation: Situation, folder: Path) -> Outcome:
         )
 
 
-def play_run(situation: Situation, folder: Path, *, lasting: bool = False) -> RunOutcome:
+def play_run(situation: Situation, folder: Path, *, lasting: bool = False, vertex: bool = False) -> RunOutcome:
     """Run ``gemini-batch run`` in an empty ``folder``, and the same again. ``lasting``: every job meets the fault.
+    ``vertex``: at Vertex AI.
 
     Raises RuntimeError as :func:`play` does.
     """
     fault = {**(situation.fault or {}), "times": 0} if lasting else situation.fault
     with _served(fault, folder) as (user, service):
+        if vertex:
+            user.use_vertex(service)
         words = ("run", "requests.jsonl", "-o", "results.jsonl", "--poll", "0.05")
         first = user.command(*words)
         _check_met(service, situation)
@@ -75,11 +78,23 @@ class _User:
 
     def __init__(self, folder: Path, url: str) -> None:
         self._work, self._state_folder, self._url = folder / "work", folder / "home", url
+        self._more: dict[str, str] = {}
         self._work.mkdir(parents=True)
         with (self._work / "requests.jsonl").open("wb") as file:
             for key in KEYS:
                 request = {"contents": [{"parts": [{"text": prompt(key)}]}]}
                 file.write(msgspec.json.encode({"key": key, "request": request}) + b"\n")
+
+    def use_vertex(self, service: GeminiEmulator) -> None:
+        """Take the service as Vertex AI from now on."""
+        service.add_bucket("bucket")
+        self._more = {
+            "GEMINI_BATCH_BACKEND": "vertex",
+            "GEMINI_BATCH_BUCKET": "gs://bucket",
+            "GOOGLE_CLOUD_PROJECT": "project",
+            "GOOGLE_VERTEX_BASE_URL": self._url,
+            "STORAGE_EMULATOR_HOST": self._url,
+        }
 
     def script(self, name: str, *words: str) -> Ended:
         return self._ran(str(ROOT / "scripts" / name), *words)
@@ -102,6 +117,7 @@ class _User:
                 "GEMINI_BATCH_HOME": str(self._state_folder),
                 "GOOGLE_GEMINI_BASE_URL": self._url,
                 "GEMINI_API_KEY": "any",
+                **self._more,
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -39,6 +39,20 @@ def test_run(situation: Situation, tmp_path: Path) -> None:
         assert shown(page)[0][RUN][situation.name] == "ok"
 
 
+@pytest.mark.parametrize(
+    "situation",
+    [situation for situation in SITUATIONS if situation.name != "file job answered inline"],  # there are no such jobs
+    ids=lambda situation: situation.name.replace(" ", "-"),
+)
+def test_at_vertex_ai(situation: Situation, tmp_path: Path) -> None:
+    """The same commands, through a bucket, and joined without keys."""
+    found = judge_run(situation.run, play_run(situation, tmp_path, vertex=True))
+    assert found == "ok"
+    if situation.lasting is not None:
+        again = play_run(situation, tmp_path / "lasting", lasting=True, vertex=True)
+        assert judge_run(situation.lasting, again) == "ok"
+
+
 def test_a_cell_of_run_is_not_ok_by_itself(tmp_path: Path) -> None:
     """What is right where the trouble passes is wrong where it lasts, and the cell says which was not met."""
     situation = next(situation for situation in SITUATIONS if situation.lasting is not None)

@@ -8,12 +8,12 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pytest
 
 from gemini_batch import workers
-from gemini_batch.workers import WORTH, in_order
+from gemini_batch.workers import WORTH, _Worker, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,25 @@ def test_large_tasks_and_answers() -> None:
     """More than a pipe holds, both ways."""
     tasks = [bytes([n]) * 300_000 for n in range(12)]
     assert list(in_order(bytes.upper, tasks, workers=2)) == [task.upper() for task in tasks]
+
+
+def test_a_task_that_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write to a pipe that is full ends early when a stopped process continues."""
+    begin = _Worker.__init__
+
+    class Pieces:
+        def __init__(self, file: IO[bytes]) -> None:
+            self.write = lambda data: file.write(data[:1000])
+            self.close = file.close
+
+    def begins(self: _Worker, *given: Any) -> None:
+        begin(self, *given)
+        self._ask = cast("IO[bytes]", Pieces(self._ask))
+
+    monkeypatch.setattr(_Worker, "__init__", begins)
+    tasks = [bytes([number]) * 50_000 for number in range(20)]
+    with closing(in_order(bytes.upper, tasks, workers=1)) as found:
+        assert list(found) == [task.upper() for task in tasks]
 
 
 def test_workers_help_and_are_gone_at_the_end() -> None:

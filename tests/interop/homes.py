@@ -1,6 +1,7 @@
 """Throw-away environments under ``.venv/interop``, one a program: made once, and anew when what is in them changes.
 
-Each holds one program at one version and what that asks for; nothing of this package, and nothing of its constraints.
+Each holds one program at one version and what that asks for, and nothing of this package's constraints; the package
+itself only where the program is a scheduler that calls it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from engine.fake import Clock, FakeService, FakeSession, Job, Killed
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Job, Killed
 from gemini_batch.commands.clean_local import clean_local
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results

@@ -12,6 +12,7 @@ from gemini_batch.commands import clean_local as clean_local_module
 from gemini_batch.errors import UsageError
 from gemini_batch.memory.freeing import borrowers, free
 from gemini_batch.memory.index import Index
+from gemini_batch.store import state_folder as state_folder_module
 from gemini_batch.store.state_folder import RunFolder, StateFolder
 from memory.nights import Home, answers, right
 
@@ -36,7 +37,7 @@ class Death:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         self.left = step
-        for owner, name in ((clean_local_module, "free"), (clean_local_module, "_unlink"), (Index, "forget_runs")):
+        for owner, name in ((clean_local_module, "free"), (state_folder_module, "_unlink"), (Index, "forget_runs")):
             monkeypatch.setattr(owner, name, self.deadly(getattr(owner, name)))
 
     def deadly(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +120,7 @@ def test_two_at_once(home: Home, monkeypatch: pytest.MonkeyPatch, when: str, *, 
 
         monkeypatch.setattr(owner, name, both)
 
-    in_between(*((RunFolder, "lock") if when == "before" else (clean_local_module, "_unlink")))
+    in_between(*((RunFolder, "lock") if when == "before" else (state_folder_module, "_unlink")))
     done = home.clean(keep_results=keep_results)
 
     ours, theirs = (found[0], done) if when == "before" else (done, found[0])

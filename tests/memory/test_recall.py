@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gemini_batch.commands.run import run
+from gemini_batch.engine import runner
+from gemini_batch.engine.creating.planner import drop, plan_job
+from gemini_batch.engine.runner import Runner
 from gemini_batch.errors import ApiError, NotFinished, StateError, UsageError
+from gemini_batch.intake.submission import Submission
+from gemini_batch.memory.recall import recall
+from gemini_batch.store.ledger.run_options import RunOptions
 from memory.nights import Home, answers, line, right, write
 
 if TYPE_CHECKING:
@@ -591,6 +600,55 @@ def test_nothing_is_uploaded_twice_because_of_other_answers(home: Home) -> None:
 
     assert home.service.calls.count("start_upload") == len(home.service.jobs) == 2
     assert "Another run sent some of these requests" not in home.said
+
+
+def test_what_another_run_has_answered_is_not_planned_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that waits meanwhile would upload it once more, to be refused once more, and so on without an end."""
+    done, runners = list[str](), list[tuple[Runner, Any]]()
+    make, dropping, planning, recalling = Runner._make, drop, plan_job, recall
+    upload, delete = home.service.start_upload, home.service.delete_file
+
+    async def makes(self: Runner, rows: Any, job: Any) -> None:
+        runners.append((self, rows))
+        await make(self, rows, job)
+
+    async def uploads(*given: Any, **more: Any) -> Any:
+        if "answered" not in done:
+            done.append("answered")
+            with ThreadPoolExecutor(1) as other:
+                file = write(home.folder / "other.jsonl", ROWS[:2])
+                other.submit(home.do, lambda s: run(s, Submission(source=file), RunOptions())).result()
+        return await upload(*given, **more)
+
+    async def deletes(*given: Any, **more: Any) -> Any:
+        await asyncio.sleep(0)  # as every call of a real service does
+        return await delete(*given, **more)
+
+    def drops(ledger: Any, rows: Any, *given: Any, **more: Any) -> None:
+        dropping(ledger, rows, *given, **more)
+        done.append("dropped")
+        assert done.count("dropped") == 1
+        waiting.extend(asyncio.ensure_future(self._plan(rows, None)) for self, its in runners if its is rows)
+
+    async def plans(*given: Any, **more: Any) -> Any:
+        done.append("planned")
+        return await planning(*given, **more)
+
+    def recalls(*given: Any, **more: Any) -> Any:
+        done.append("looked up")
+        return recalling(*given, **more)
+
+    waiting: list[asyncio.Future[None]] = []
+    monkeypatch.setattr(Runner, "_make", makes)
+    monkeypatch.setattr(home.service, "start_upload", uploads)
+    monkeypatch.setattr(home.service, "delete_file", deletes)
+    for name, does in (("drop", drops), ("plan_job", plans), ("recall", recalls)):
+        monkeypatch.setattr(runner, name, does)
+    found = home.run(ROWS[:3])
+    assert answers(found) == right(ROWS[:3])
+    assert len(waiting) == 1
+    assert done[done.index("dropped") :][:3] == ["dropped", "looked up", "planned"]
+    assert set(home.service.sent().values()) == {1}
 
 
 def test_the_change_of_an_interrupted_retry_is_for_its_requests_only(home: Home) -> None:

@@ -41,8 +41,8 @@ ATTACHMENTS = (
     Breakage(
         guard="a file is uploaded under the name that was recorded before",
         file="engine/uploads/transfer.py",
-        old='name=self._record.name.removeprefix("files/"),',
-        new='name=new_name(self._session).removeprefix("files/"),',
+        old="name=self._record.name,",
+        new="name=self._service.new_name(self._session.world.token(20), mime_type=self._content.mime_type),",
         tests=(f"{SENT}::test_a_hundred_rows_share_three_uploads",),
     ),
     Breakage(

@@ -66,8 +66,8 @@ EDGES = (
     Breakage(
         guard="the ledger takes the name of every request file",
         file="intake/submission.py",
-        old="else utf8_text(str(submission.source.absolute()))",
-        new="else str(submission.source.absolute())",
+        old="else utf8_text(named(submission.source.absolute()))",
+        new="else named(submission.source.absolute())",
         tests=(f"{ENCODINGS}::test_a_file_whose_name_is_not_text_has_its_results",),
     ),
     Breakage(

@@ -61,7 +61,7 @@ HOSTILE_SERVICE = (
     Breakage(
         guard="a job that reads another input file is not ours",
         file="wire.py",
-        old='return None if job.file_name == file else f"reads {job.file_name} instead of {file}"',
+        old='return None if same_file(job.file_name, file) else f"reads {job.file_name} instead of {file}"',
         new="return None",
         tests=(
             "tests/api/test_identity.py::test_a_create_is_answered_with_the_job_that_was_sent",
@@ -92,7 +92,7 @@ HOSTILE_SERVICE = (
     Breakage(
         guard="an upload is stored under the name that was chosen",
         file="engine/uploads/transfer.py",
-        old="if remote.name != name:",
+        old="if name is None or not same_file(remote.name, name):",
         new="if not remote:",
         tests=(f"{DOUBT}::test_what_the_service_says_of_an_upload_is_what_was_sent",),
     ),

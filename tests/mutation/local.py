@@ -78,8 +78,8 @@ BAD_INPUT = (
     Breakage(
         guard="a name that is no job's",
         file="session.py",
-        old="if not _NAME.fullmatch(name):",
-        new="if not _NAME.match(name):",
+        old="if not _NAME.fullmatch(name) and",
+        new="if not _NAME.match(name) and",
         tests=(f"{MISTAKES}::test_a_mistake[an emoji as job name]",),
     ),
     Breakage(
@@ -233,8 +233,8 @@ LOCAL = (
     Breakage(
         guard="one process works on a run",
         file="store/state_folder.py",
-        old="            lock.acquire(poll_interval=0.05)\n",
-        new="            pass\n",
+        old="        lock.acquire(poll_interval=0.05)\n",
+        new="        pass\n",
         tests=(
             "tests/crashes/test_offline.py::test_two_creates_of_the_same_file_make_one_job",
             "tests/engine/test_run.py::test_two_processes_do_not_conduct_one_run",
@@ -250,7 +250,7 @@ LOCAL = (
     Breakage(
         guard="a run belongs to the address that it was made at",
         file="session.py",
-        old="if isinstance(target, UnknownJob) or target.run.backend == address_of(self.settings):",
+        old="if target.run.backend == address_of(self.settings):",
         new="if True:",
         tests=("tests/engine/test_around.py::test_a_job_is_not_asked_for_at_another_address",),
     ),
@@ -271,7 +271,7 @@ LOCAL = (
     Breakage(
         guard="a row is not shown with another row's answer",
         file="commands/shown_row.py",
-        old="if not isinstance(answer, Answer) or answer.key != (row.copied_from or row.key):",
+        old="if not isinstance(answer, Answer) or answer.key != (label_of(key) if answer.labelled else key):",
         new="if not isinstance(answer, Answer):",
         tests=(f"{SHOW}::test_an_answer_file_that_was_changed",),
     ),
@@ -350,8 +350,8 @@ SECRETS = (
     Breakage(
         guard="a blank address is named before anything is sent there",
         file="session.py",
-        old="if self.settings.offline or not self.settings.blank_base_url:",
-        new="if self.settings.offline or self.settings.blank_base_url:",
+        old="is not None or not self.settings.blank_base_url:",
+        new="is not None or self.settings.blank_base_url:",
         tests=("tests/engine/test_blank_address.py::test_what_spends_names_a_blank_address_before_anything_is_sent",),
     ),
     Breakage(

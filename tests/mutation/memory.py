@@ -13,7 +13,7 @@ MEMORY = (
     Breakage(
         guard="a row that another run has claimed since the look-up is not sent",
         file="memory/claims.py",
-        old="if not set(_each(part)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):",
+        old="if next(claimed_by_others(ledger, job.run, mine), None) is not None:",
         new="if not index:",
         tests=(f"{_AT_ONCE}[alive-before]",),
     ),

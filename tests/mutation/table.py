@@ -19,6 +19,7 @@ from mutation.requests import REQUESTS
 from mutation.runs import RUNS
 from mutation.schemas import SCHEMAS
 from mutation.service import COLLECTING, CREATING
+from mutation.shards import SHARDS
 from mutation.state import MIGRATING
 from mutation.tables import TABLES
 from mutation.tables_out import TABLES_OUT
@@ -26,6 +27,6 @@ from mutation.tokens import TOKENS
 from mutation.webhooks import WEBHOOKS
 
 HERE = BAD_INPUT + REQUESTS + LOCAL + SECRETS + EDGES + MIGRATING + MEMORY + ATTACHMENTS + SCHEMAS + TABLES + TABLES_OUT
-SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE + LIMITS + TOKENS + CALLING
+SERVICE = CREATING + COLLECTING + RUNS + HOSTILE_SERVICE + LIMITS + TOKENS + CALLING + SHARDS
 EMULATOR = CALLERS + PRIVATE + BOUNDED + REHEARSAL + CALLS + FILES + OPENAI + WEBHOOKS
 BREAKAGES = HERE + SERVICE + EMULATOR + REPORTS

@@ -127,7 +127,7 @@ TABLES_OUT = (
     Breakage(
         guard="a table takes no place of a file that holds something else",
         file="report/result_set.py",
-        old="        check_output(state, path, failures=False)\n",
+        old="        check_output(self._state_folder, path, failures=False)\n",
         new="",
         tests=("tests/cli/test_tables.py::test_a_table_takes_no_place_of_anything_else",),
     ),

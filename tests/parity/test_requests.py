@@ -15,7 +15,7 @@ import httpx2
 import msgspec
 import pytest
 
-from gemini_batch.api import files
+from gemini_batch.api import batches, files
 from gemini_batch.api.client import Client
 from gemini_batch.backend import GeminiService
 from gemini_batch.catalog import Method
@@ -203,7 +203,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "delete": Operation(
         lambda sdk, _: sdk.batches.delete(name="batches/b-1"),
-        lambda client, _: GeminiService(client).delete("batches/b-1"),
+        lambda client, _: batches.delete(client, "batches/b-1"),
     ),
     "upload": Operation(
         lambda sdk, path: sdk.files.upload(

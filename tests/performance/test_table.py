@@ -73,8 +73,10 @@ def test_rows_of_the_table() -> None:
 
 def test_what_is_written() -> None:
     """Nobody edits the table or the quoted figures by hand, and each reason belongs to a line."""
-    from benchmarks import page, results
-    from benchmarks.__main__ import QUOTED, TITLES
+    from benchmarks import page, reach, results
+    from benchmarks.__main__ import QUOTED, REACH, TITLES
+
+    from gemini_batch import catalog
 
     folder = ROOT / "benchmarks"
     parts, reasons = results.read(folder), results.reasons()
@@ -83,7 +85,37 @@ def test_what_is_written() -> None:
     for quoting, only in QUOTED.items():
         docs = quoting.read_text("utf-8")
         assert docs == page.quoted(docs, parts, TITLES, only)
+    model = catalog.load().find(catalog.DEFAULT_MODEL)
+    assert model is not None
+    assert (scale := REACH.read_text("utf-8")) == reach.written(scale, parts["growth"].lines, model)
     assert set(reasons) <= {line.name for part in parts.values() for line in part.lines}
+
+
+def test_what_follows_for_far_more_rows() -> None:
+    """The largest number that was measured is as it was measured; ten times as many take ten times as long."""
+    from benchmarks.lines import Line
+    from benchmarks.reach import written
+
+    from gemini_batch import catalog
+
+    model = catalog.load().find(catalog.DEFAULT_MODEL)
+    assert model is not None
+    lines = [
+        Line(name=f"{unit} of {rows}", ours=ours, unit=unit, work=rows)
+        for rows in (10**5, 10**6)
+        for unit, ours in (("µs", 30.0), ("bytes", 100.0), ("MB", 80.0))
+    ]
+    table = written("a\n<!-- reach: `make bench` writes it -->\nold\n<!-- end of the table -->\nb", lines, model)
+    assert table.startswith("a\n")
+    assert table.endswith("\nb")
+    assert "old" not in table
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| 10")]
+    assert [row[0] for row in rows] == [
+        "| 10<sup>5</sup>", "| 10<sup>6</sup>", *(f"| 10<sup>{power}</sup> *" for power in (7, 8, 9))
+    ]  # fmt: skip
+    assert rows[1][1:6] == ["1 GB", "1 GB", "100 MB", "30 s", "20"]
+    assert rows[2][4] == "5 min"
+    assert rows[1][6] == "21 days"  # 250 million tokens, three million at a time, six hours each
 
 
 def test_the_picture_is_in_the_range_of_its_axes() -> None:

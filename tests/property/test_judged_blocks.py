@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from engine.fake import answer_line
 from gemini_batch import blocks, workers
 from gemini_batch.catalog import Method
-from gemini_batch.engine.judging import Judge, Kept, judge_file
+from gemini_batch.engine.judging import Judge, Judged, Kept, judge_file
 from gemini_batch.events import ignore_events
 from gemini_batch.store.ledger.records import Job, JobStage, Run
 from gemini_batch.store.state_folder import RunFolder
@@ -101,6 +103,28 @@ def test_a_line_that_is_too_long_costs_only_itself(size: int, monkeypatch: pytes
     assert [row[0] for row in found["answers"]] == [0, 1]
     (stray,) = found["quarantine"]
     assert stray[1:] == (len(answer_line(KEYS[0])) + 1, len(long), "TOO_LONG")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_requests_are_found_by_an_index(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by workers, which have connections of their own: else each would search through all requests."""
+    with sqlite3.connect(f"file:{_TEMPLATES[1] / 'rows.db'}?mode=ro", uri=True) as db:
+        assert _indexes(db).isdisjoint({"requests_hash"})
+    block, seen = Judge.block, list[bool]()
+
+    def judged(self: Judge, source: int, one: blocks.Block) -> Judged:
+        with closing(sqlite3.connect(self._folder.row_database)) as other:
+            seen.append("requests_hash" in _indexes(other))
+        return block(self, source, one)
+
+    monkeypatch.setattr(Judge, "block", judged)
+    assert rows_of(b"\n".join(map(answer_line, KEYS)), kept=kept)["answers"]
+    assert seen
+    assert all(seen)
+
+
+def _indexes(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
 
 
 def test_what_was_read_in_part_is_not_kept(tmp_path: Path) -> None:

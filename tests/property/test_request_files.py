@@ -8,9 +8,11 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+import obstore
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from obstore.store import MemoryStore
 
 from gemini_batch import blocks, workers
 from gemini_batch.cli.outcome import clean, problem_line
@@ -18,6 +20,9 @@ from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.jsonl import UTF8_BOM
 from gemini_batch.memory.fingerprint import Origin
+from gemini_batch.objects import stores
+from gemini_batch.objects.address import parse
+from gemini_batch.objects.reading import ObjectFile
 from gemini_batch.store.state_folder import RunFolder
 from gemini_batch.wire import read
 
@@ -178,21 +183,31 @@ def test_a_key_of_a_line_that_is_refused_is_used_up(lines: list[tuple[str, bool]
         assert not isinstance(found, UsageError), found
 
 
-def everything(data: bytes) -> tuple[object, ...]:
-    """What entering a file gives: the facts, the copy and all rows; or each problem."""
-    with tempfile.TemporaryDirectory() as name:
+def everything(data: bytes, *, shard: bool = False, remote: bool = False) -> tuple[object, ...]:
+    """What entering a file, a shard or an object gives: the facts, the requests and all rows; or each problem."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         source, run = Path(name, "in.jsonl"), RunFolder(Path(name, "run"))
-        source.write_bytes(data)
         run.path.mkdir()
+        there = None
+        if remote:
+            store = MemoryStore()
+            patch.setattr(stores, "opened", lambda _: store)
+            obstore.put(store, "in.jsonl", data)
+            address = parse("s3://bucket/in.jsonl")
+            there = ObjectFile(address, stores.look_at(address))
+        else:
+            source.write_bytes(data)
+        origin = Origin("here", "key", "model")
         try:
-            found = stage(source, run, origin=lambda _: Origin("here", "key", "model"), max_bytes=10**9)
+            found = stage(source, run, origin=lambda _: origin, max_bytes=10**9, in_place=shard, remote=there)
         except InvalidInput as error:
             return error.total, error.warnings, repr(error.problems).replace(name, "")
         except UsageError as error:
             return (str(error).replace(name, ""),)
         with run.rows() as rows:
             kept = rows.connection.execute("SELECT * FROM requests ORDER BY seq").fetchall()
-        return found, run.requests.read_bytes(), [tuple(row) for row in kept]
+        with run.open_requests() as requests:
+            return found, requests.read(), [tuple(row) for row in kept]
 
 
 mixed = request_lines | st.sampled_from(
@@ -207,6 +222,30 @@ def test_blocks_of_any_size_give_the_same(lines: list[bytes], mark: bool, ended:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "BLOCK", size)
         assert everything(data) == expected
+
+
+@given(st.lists(mixed, max_size=8), st.booleans(), st.booleans(), st.integers(1, 200))
+@example(lines=[GOOD, good_line(1)], mark=False, ended=True, size=1)
+def test_an_object_is_read_as_a_file_is(lines: list[bytes], mark: bool, ended: bool, size: int) -> None:
+    data = (UTF8_BOM if mark else b"") + b"\n".join(lines) + (b"\n" if ended else b"")
+    expected = everything(data, shard=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", size)
+        assert everything(data, shard=True, remote=True) == expected
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_that_is_too_long_is_named(remote: bool, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "BLOCK", 50)
+    monkeypatch.setattr(blocks, "MAX_LINE", 1000)
+    monkeypatch.setattr("gemini_batch.jsonl.read_lines.__kwdefaults__", {"offset": 0, "number": 1, "limit": 1000})
+    lines = [good_line(1), good_line(2)]
+    lines.insert(place, good_line(3).replace(b"Hello", b"o" * 3000))
+    found = everything(b"\n".join(lines) + b"\n", shard=True, remote=remote)
+    assert found[0] == 1
+    assert f"line={place + 1}," in str(found[2])
+    assert "The line is too long" in str(found[2])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere, there are no workers")

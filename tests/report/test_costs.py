@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, Killed, OrderedClock, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, Killed, write_requests
 from engine.steps import KEYS
 from gemini_batch import catalog
 from gemini_batch.commands.cancel import cancel
@@ -94,7 +95,6 @@ def test_a_create_in_doubt_has_one_wording(service: FakeService, tmp_path: Path,
 @pytest.mark.parametrize("verb", ["run", "retry"])
 def test_a_run_whose_time_is_over(service: FakeService, tmp_path: Path, verb: str, *, offline: bool) -> None:
     service.polls_to_end = 10**9
-    service.clock = OrderedClock()
     order = Submission(source=tmp_path / "in.jsonl")
     if verb == "run":
         found = said(service, tmp_path, lambda s: run(s, order, None, timeout=60), offline=offline)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService, answer_line, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, answer_line, write_requests
 from engine.steps import again, begin, held, work
 from gemini_batch.answers.reasons import GRPC_NAMES, TRANSIENT_CODES
 from gemini_batch.errors import Next, UsageError

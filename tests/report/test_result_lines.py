@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from engine.fake import Clock, FakeService
+from engine.clock import Clock
+from engine.fake import FakeService
 from engine.steps import work
 from gemini_batch import workers
 from gemini_batch.answers.media import MediaWriter

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from gemini_batch.emulator.faults.flex import FLEX
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
+from gemini_batch.emulator.faults.vertex import VERTEX
 
 HERE = Path(__file__).parent
 #: Met by other clients only, or by what these commands do not do: listing models, schemas checked on our side,
-#: names beside a request, calls with a tier. Webhooks (W1 to W8) are played in ``tests/webhooks`` and
-#: ``tests/emulator``, tiers in ``tests/emulator``.
-ELSEWHERE = {"S1", "M1", "M1b", "G8", "G9", "C14", *FLEX, *(f"W{number}" for number in range(1, 9))}
+#: names beside a request, calls with a tier, jobs of Vertex AI. Webhooks (W1 to W8) are played in ``tests/webhooks``
+#: and ``tests/emulator``, tiers and Vertex AI in ``tests/emulator``.
+ELSEWHERE = {"S1", "M1", "M1b", "G8", "G9", "C14", *FLEX, *VERTEX, *(f"W{number}" for number in range(1, 9))}
 
 
 def test_every_scenario_is_played() -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engine.fake import Clock, FakeService, FakeSession, answer_line, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, FakeSession, answer_line, write_requests
 from gemini_batch.commands.create import create
 from gemini_batch.commands.results import results
 from gemini_batch.errors import InvalidInput

@@ -46,7 +46,7 @@ ADDED: dict[str, tuple[str, ...]] = {
         "maps",
         "standard",
     ),
-    "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint", "shape"),
+    "runs": ("forgotten_at", "anew", "freed_at", "identity", "key_fingerprint", "shape", "shards", "in_place"),
     "jobs": (
         *("key_fingerprint", "bound", "unbounded", "settled", "possible", "answer_limit"),
         *("via", "standard", "finishing", "doubtful", "doubtful_bound"),

@@ -75,52 +75,67 @@ def rows(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rows]:
         yield opened
 
 
-@pytest.mark.parametrize("what", ASKED)
-def test_it_reads_the_rows_of_one_job(rows: Rows, what: str) -> None:
+def planned(rows: Rows, ask: Callable[[Rows], object]) -> list[tuple[str, str]]:
+    """The statements of a question, each with the steps of its plan."""
     asked: list[str] = []
     rows.connection.set_trace_callback(asked.append)
-    ASKED[what](rows)
+    ask(rows)
     rows.connection.set_trace_callback(None)
-
     statements = [one for one in asked if not one.startswith(("BEGIN", "COMMIT", "SELECT DISTINCT job"))]
-    plans = [(one, row["detail"]) for one in statements for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {one}")]
+    return [(one, row["detail"]) for one in statements for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {one}")]
 
-    assert statements
-    assert [found for found in plans if _ALL.match(found[1])] == []
+
+@pytest.mark.parametrize("what", ASKED)
+def test_it_reads_the_rows_of_one_job(rows: Rows, what: str) -> None:
+    plan = planned(rows, ASKED[what])
+    assert plan
+    assert [found for found in plan if _ALL.match(found[1])] == []
 
 
 def test_an_answer_of_one_job_is_found_by_its_request(rows: Rows) -> None:
     """By both together: there may be many answers of the job, and there are few to the request."""
-    asked: list[str] = []
-    rows.connection.set_trace_callback(asked.append)
-    rows.without_line(_JOB)
-    rows.connection.set_trace_callback(None)
-
-    plan = [row["detail"] for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
-
-    assert any("answers_seq (seq=? AND answer_file=?)" in step for step in plan)
+    plan = planned(rows, lambda rows: rows.without_line(_JOB))
+    assert any("answers_seq (seq=? AND answer_file=?)" in step for _, step in plan)
 
 
 def test_a_request_is_found_by_its_key(rows: Rows) -> None:
     """Not among all of its job."""
-    asked: list[str] = []
-    rows.connection.set_trace_callback(asked.append)
-    rows.wanted("k1", _JOB)
-    rows.connection.set_trace_callback(None)
+    plan = planned(rows, lambda rows: rows.wanted("k1", _JOB))
+    assert [step for _, step in plan] == ["SEARCH requests USING INDEX requests_hash (hash=?)"]
 
-    plan = [row["detail"] for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
 
-    assert plan == ["SEARCH requests USING INDEX requests_hash (hash=?)"]
+def test_what_waits_has_no_index_of_keys(tmp_path: Path) -> None:
+    """It would take as much room as a fifth of the rest, as long as the service works."""
+    path = tmp_path / "rows.db"
+    with Rows(path) as rows:
+        db = rows.connection
+        rows.load(RequestRow(n, n + 1, f"k{n}", key_hash(f"k{n}"), n * 10, 9, False, None, 1) for n in range(30_000))
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert not path.with_name("rows.db-wal").exists()
+
+        def indexes() -> set[str]:
+            return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+
+        assert "requests_hash" not in indexes()
+        with rows.begin_answers(_JOB, "run-a-3", file="a", size=1, sha256="", missing_reason="") as answers:
+            answers.finish(0)
+        assert "requests_hash" in indexes()
+
+
+def test_keys_are_found_all_at_once(tmp_path: Path) -> None:
+    with Rows(tmp_path / "rows.db") as rows:
+        rows.load(RequestRow(n, n + 1, f"k{n}", key_hash(f"k{n}"), n * 10, 9, False, None, 1) for n in range(9))
+        rows.connection.execute("UPDATE requests SET attempts = 1")
+        asked: list[str] = []
+        rows.connection.set_trace_callback(asked.append)
+        assert rows.take_back(_JOB, offset=0, size=0, keys=["k1", "k7", "k7", "other"]) == 2
+        assert sum("FROM requests" in one for one in asked) == 1
+        assert [row["seq"] for row in rows.connection.execute("SELECT seq FROM requests WHERE job = 3")] == [1, 7]
 
 
 def test_what_one_job_of_several_used(rows: Rows) -> None:
     """Its requests are in a table of their own, which is found by number."""
     rows.narrow(_JOB, offset=0, size=100)
-    asked: list[str] = []
-    rows.connection.set_trace_callback(asked.append)
-    rows.usage(200_000)
-    rows.connection.set_trace_callback(None)
-
-    plan = [row["detail"] for row in rows.connection.execute(f"EXPLAIN QUERY PLAN {asked[-1]}")]
-
-    assert [step for step in plan if _ALL.match(step)] == []
+    plan = planned(rows, lambda rows: rows.usage(200_000))
+    assert plan
+    assert [step for _, step in plan if _ALL.match(step)] == []

@@ -14,6 +14,7 @@ import pytest
 
 from gemini_batch.errors import UsageError
 from gemini_batch.intake.tabular import TableInput, check_not_read
+from gemini_batch.objects.names import real
 from gemini_batch.tables.making.builder import Builder
 from gemini_batch.tables.making.prepare import make_requests
 from gemini_batch.tables.making.recipe import Asked, make_recipe
@@ -279,8 +280,11 @@ def test_an_output_that_would_be_a_row_the_next_time_is_found(
     put(tmp_path / "photos", "a1.csv", b"a,b\n1,2\n")
     put(tmp_path / "photos", "[x].csv", b"a,b\n1,2\n")
     monkeypatch.chdir(tmp_path)
-    assert find_source(rows).holds(Path(output)) is inside
-    assert find_source(str(tmp_path / rows)).holds(Path(output)) is inside
+    assert find_source(rows).holds(Path(output), real) is inside
+    assert find_source(str(tmp_path / rows)).holds(Path(output), real) is inside
+    if not Path(rows).is_dir():
+        for quoted in (f"'{rows}'", f'"{tmp_path / rows}"'):
+            assert query(f"SELECT a FROM {quoted} WHERE b = 'photos'").holds(Path(output), real) is inside
     if inside:
         with pytest.raises(UsageError) as error:
             check_not_read(TableInput(rows=rows, asked=Asked(prompt="{{ a }}")), Path(output), "--output")

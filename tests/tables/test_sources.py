@@ -443,3 +443,56 @@ def test_parquet_keeps_every_type(tmp_path: Path) -> None:
 
     assert found.to_pylist() == table.to_pylist()
     assert found.schema.types[0] == pa.decimal128(20, 2)
+
+
+@pytest.fixture
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
+def values_of(what: object, scratch: Path) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in rows(snapshot(what, scratch))]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_several_json_files_are_one_table(tmp_path: Path, scratch: Path, array: bool) -> None:
+    for number in range(6):
+        row = json.dumps({"id": number, "text": f"t{number}"})
+        (tmp_path / f"{number}.json").write_text(f"[{row}]" if array else row + "\n")
+    assert values_of(tmp_path / "*.json", scratch) == [(number, f"t{number}") for number in range(6)]
+
+
+@pytest.mark.parametrize(("ending", "text"), [(".csv", "id,t\n1,a\n"), (".jsonl", '{"id": "1", "t": "a"}\n')])
+def test_folders_with_equals_signs_are_columns_of_text_files(
+    tmp_path: Path, scratch: Path, ending: str, text: str
+) -> None:
+    for place in ("code=007/region=eu", "code=8/region=a%20b", "code=9/region=__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / f"x{ending}").write_text(text)
+    expected = [("1", "a", "007", "eu"), ("1", "a", "8", "a b"), ("1", "a", "9", None)]
+    assert values_of(tmp_path, scratch) == expected
+
+
+def test_csv_files_in_folders_of_other_names_are_refused(tmp_path: Path, scratch: Path) -> None:
+    for place in ("year=2025", "month=1"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "x.csv").write_text("id,t\n1,a\n")
+    with pytest.raises(UsageError, match="other columns"):
+        values_of(tmp_path, scratch)
+    (tmp_path / "month=1").rename(tmp_path / "year=2026")
+    (tmp_path / "year=2026" / "x.csv").write_text("id,year\n1,a\n")
+    (tmp_path / "year=2025" / "x.csv").write_text("id,year\n1,a\n")
+    with pytest.raises(UsageError, match="Two columns are called 'year'"):
+        values_of(tmp_path, scratch)
+
+
+@pytest.mark.parametrize("values", [(2**53 + 1, 1.5), (1.5, 2**53 + 1), (2**53 + 1, 2**53 + 2, 0.5)])
+def test_long_integers_beside_fractions_are_kept_as_text(
+    tmp_path: Path, scratch: Path, values: tuple[float, ...]
+) -> None:
+    database = sqlite3.connect(tmp_path / "x.db")
+    database.execute("CREATE TABLE t (id)")
+    database.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
+    database.commit()
+    database.close()
+    assert values_of(tmp_path / "x.db", scratch) == [(str(value),) for value in values]

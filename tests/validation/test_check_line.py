@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gemini_batch.catalog import Method
+from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.validate import Checked, check_line
 
 if TYPE_CHECKING:
@@ -569,3 +570,44 @@ def test_good_lines_are_checked_fast() -> None:
 
     # About 225,000 a second on one core of an ordinary machine; a tenth of it leaves room for a busy one.
     assert rounds / min(seconds() for _ in range(5)) > 20_000
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused"),
+    [
+        (None, False),
+        ({"team_a": "my_team-1", "ä": ""}, False),
+        ({f"n{number}": "" for number in range(63)}, False),
+        ({f"n{number}": "" for number in range(64)}, True),
+        ({"gemini-batch-key": "mine"}, True),
+        ({"1a": "x"}, True),
+        ({"": "x"}, True),
+        ({"a": "X"}, True),
+        ({"a": "x" * 64}, True),
+        ({"a": None}, True),
+        (["a"], True),
+    ],
+)
+def test_labels_of_a_request_for_vertex_ai(labels: object, refused: bool) -> None:
+    found = check_line(encode({"key": "a", "request": {**ASK, "labels": labels}}), 1, Terms(vertex=True))
+    problems = found if isinstance(found, tuple) else found.problems
+    assert any(problem.field.startswith("request.labels") for problem in problems if problem.field) is refused
+
+
+@pytest.mark.parametrize("name", ["cachedContent", "cached_content"])
+def test_batches_of_vertex_ai_cannot_use_a_cache(name: str) -> None:
+    cache = "projects/p/locations/global/cachedContents/c"
+    found = check_line(encode({"key": "a", "request": {**ASK, name: cache}}), 1, Terms(vertex=True, lenient=True))
+    assert isinstance(found, tuple)
+    assert [problem.field for problem in found] == [f"request.{name}"]
+    without = check_line(encode({"key": "a", "request": {**ASK, name: None}}), 1, Terms(vertex=True))
+    assert not isinstance(without, tuple)
+
+
+def test_a_file_of_the_gemini_api_is_none_of_vertex_ai() -> None:
+    file = {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc", "mimeType": "image/png"}
+    line = encode({"key": "a", "request": {"contents": [{"parts": [{"fileData": file}]}]}})
+    assert not isinstance(check_line(line, 1), tuple)
+    found = check_line(line, 1, Terms(vertex=True))
+    assert isinstance(found, tuple)
+    assert "which Vertex AI cannot read" in found[0].message

@@ -13,7 +13,7 @@ RESULTS = {
     "create": ("gemini_batch.commands.create", "Created"),
     "status": ("gemini_batch.report.job_view", "JobStatus | RunStatus"),
     "results": ("gemini_batch.report.summary", "Summary"),
-    "run": ("gemini_batch.report.summary", "Summary"),
+    "run": ("gemini_batch", "Summary | ShardsSummary"),
     "retry": ("gemini_batch.report.summary", "Summary"),
     "show": ("gemini_batch.commands.show", "ShownRun"),
     "report": ("gemini_batch.report.spending.sums", "SpendReport"),

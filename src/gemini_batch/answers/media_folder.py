@@ -150,19 +150,29 @@ class MediaFolder:
         """The names and hashes of all files that were written here; read once, then added to."""
         if self._ours is None:
             self.check_place()
-            found: set[tuple[str, str]] = set()
-            with contextlib.suppress(FileNotFoundError), (self.path / MANIFEST).open("rb") as lines:
-                for line in lines:
-                    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # cut off by a crash
-                        entry = _decode(line)
-                        found.add((entry.file, entry.sha256))
-            self._ours = found
+            self._ours = written_in(self.path)
         return self._ours
 
     def _refused(
         self, path: Path, message: str, following: str = "Choose another folder, or move it away."
     ) -> UsageError:
         return UsageError(message, file=path, field=self._option, code="bad_output", next=following)
+
+
+def beside(output: Path) -> Path:
+    """The folder for the media of results, next to these."""
+    return output.with_name(f"{output.stem}-media")
+
+
+def written_in(folder: Path) -> set[tuple[str, str]]:
+    """The names and hashes of all files that its manifest lists. Raises OSError."""
+    found: set[tuple[str, str]] = set()
+    with contextlib.suppress(FileNotFoundError), (folder / MANIFEST).open("rb") as lines:
+        for line in lines:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # cut off by a crash
+                entry = _decode(line)
+                found.add((entry.file, entry.sha256))
+    return found
 
 
 def _mode(path: Path) -> int | None:

@@ -1,9 +1,11 @@
 """Parses one raw line of results into an :class:`Answer`, or into the reason why it is not one.
 
 The shapes observed: ``{"response": …, "key": …}`` and ``{"error": …, "key": …}`` in a result file, ``{"response": …,
-"metadata": {"key": …}}`` inline, ``status`` instead of ``error`` from some services, and lines in OpenAI's shape, whose
-key is ``custom_id`` (:mod:`.openai_output`). ``response`` and ``error`` keep the service's own bytes. Answers are
-joined by key only, so a line whose key is absent or not a string is not an answer, whatever else it has.
+"metadata": {"key": …}}`` inline, lines in OpenAI's shape, whose key is ``custom_id`` (:mod:`.openai_output`), and lines
+of Vertex AI, ``{"status": "", "request": …, "response": …}``, which have no key but echo the request: the label
+``LABEL`` in it, which was sent with it, stands for the key. ``status`` is an error where it is not empty.
+``response`` and ``error`` keep the service's own bytes. Answers are joined by key or label only, so a line that has
+neither, as a string, is not an answer, whatever else it has.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import msgspec
 from gemini_batch import jsonl
 from gemini_batch.answers.openai_output import unwrapped
 from gemini_batch.answers.response_types import Generated  # noqa: TC001 - msgspec needs the type itself
+from gemini_batch.vertex_place import LABEL
 
 _OBJECT_OR_NULL = (b"{}", b"null", b'""')
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One line that has a key.
+    """One line that has a key. ``labelled``: it has a label, which stands in ``key``.
 
     ``response`` and ``error`` are JSON bytes, or None if the line has none. ``repaired``: the line was not strict JSON
     (half a surrogate pair, NaN) and was rewritten with U+FFFD and null in those places. ``tier``: the service tier that
@@ -34,6 +37,7 @@ class Answer(msgspec.Struct, frozen=True):
     repaired: bool = False
     tier: str = ""
     generated: Generated | None = None
+    labelled: bool = False
 
 
 class NotAnAnswer(msgspec.Struct, frozen=True):
@@ -44,10 +48,19 @@ class NotAnAnswer(msgspec.Struct, frozen=True):
     message: str
 
 
+class _Labels(msgspec.Struct, gc=False):
+    key: str = msgspec.field(default="", name=LABEL)
+
+
+class _Echo(msgspec.Struct, gc=False):
+    labels: _Labels | None = None
+
+
 class _Beside(msgspec.Struct, gc=False):
     """What a line says next to its response."""
 
-    key: str
+    key: str = ""
+    request: _Echo | None = None
     error: msgspec.Raw = msgspec.Raw()
     status: msgspec.Raw = msgspec.Raw()
     tier: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="serviceTier")
@@ -64,11 +77,13 @@ class _Generation(_Beside, gc=False):
 
 
 class _Response(msgspec.Struct, gc=False):
-    key: str
     response: msgspec.Raw
+    key: str = ""
+    request: _Echo | None = None
 
 
 _decode_response = msgspec.json.Decoder(_Response).decode
+_decode_echo = msgspec.json.Decoder(_Echo).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_generation = msgspec.json.Decoder(_Generation).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -82,9 +97,10 @@ def parse_line(data: bytes) -> Answer | NotAnAnswer:
         line = _decode_line(data)
     except (msgspec.DecodeError, RecursionError):
         return _read_closely(data)
-    if not line.key:
+    key = line.key or _label(line.request)
+    if not key:
         return _read_closely(data)
-    return Answer(line.key, _value(line.response), _error(line), tier=_tier(line.tier))
+    return Answer(key, _value(line.response), _error(line), tier=_tier(line.tier), labelled=not line.key)
 
 
 def parse_generated(data: bytes) -> Answer | NotAnAnswer:
@@ -96,18 +112,22 @@ def parse_generated(data: bytes) -> Answer | NotAnAnswer:
     except (msgspec.DecodeError, RecursionError):
         return parse_line(data)
     found = line.response
-    if not line.key or (found is not None and found.choices and not found.candidates):
+    key = line.key or _label(line.request)
+    if not key or (found is not None and found.choices and not found.candidates):
         return parse_line(data)
-    return Answer(line.key, None, _error(line), False, _tier(line.tier), found)
+    return Answer(key, None, _error(line), False, _tier(line.tier), found, not line.key)
 
 
 def response_in(data: bytes) -> bytes | None:
     """The response in a line that was parsed before, as ``Answer.response``; None if it is no answer any more."""
     try:
-        return bytes(_decode_response(data).response)
+        line = _decode_response(data)
+        if line.key or _label(line.request):
+            return bytes(line.response)
     except (msgspec.DecodeError, RecursionError):
-        answer = parse_line(data)
-        return answer.response if isinstance(answer, Answer) else None
+        pass
+    answer = parse_line(data)
+    return answer.response if isinstance(answer, Answer) else None
 
 
 def _not_text(data: bytes) -> NotAnAnswer | None:
@@ -118,6 +138,10 @@ def _not_text(data: bytes) -> NotAnAnswer | None:
         except UnicodeDecodeError as bad:
             return NotAnAnswer("NOT_UTF8", f"The line is not UTF-8 text at byte {bad.start + 1}.")
     return None
+
+
+def _label(request: _Echo | None) -> str:
+    return "" if request is None or request.labels is None else request.labels.key
 
 
 def _error(line: _Beside) -> bytes | None:
@@ -143,8 +167,19 @@ def _status(raw: msgspec.Raw) -> bytes | None:
         status = msgspec.json.decode(value)
     except (msgspec.DecodeError, RecursionError):
         return value
+    if type(status) is str and (inner := _error_in(status)) is not None:
+        return inner
     fine = not status or (type(status) is dict and not status.get("message") and status.get("code") in (0, "0", "OK"))
     return None if fine else value
+
+
+def _error_in(status: str) -> bytes | None:
+    """The error that a text of Vertex AI quotes: ``Bad Request: {"error": {…}}``."""
+    try:
+        quoted = _decode_object(status[status.index("{") : status.rindex("}") + 1].encode())
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, and so is a text without a bracket
+        return None
+    return _value(quoted.get("error", msgspec.Raw()))
 
 
 def _read_closely(data: bytes) -> Answer | NotAnAnswer:
@@ -168,13 +203,23 @@ def _read_closely(data: bytes) -> Answer | NotAnAnswer:
     if key is None and "custom_id" in line:
         inside = unwrapped(line)
         key, line = _plain(line["custom_id"]), {"response": inside.response, "error": inside.error}
-    if key is None or key == "":
+    labelled = key is None or key == ""
+    if labelled:
+        key = _label(_echo(line.get("request")))
+    if key == "":
         return NotAnAnswer("NO_KEY", "The line has no key, so it belongs to no request.")
     if type(key) is not str:
         return NotAnAnswer("KEY_NOT_TEXT", "The key of the line is not a string, so it belongs to no request.")
     absent = msgspec.Raw()
     error = _value(line.get("error", absent)) or _status(line.get("status", absent))
-    return Answer(key, _value(line.get("response", absent)), error, repaired)
+    return Answer(key, _value(line.get("response", absent)), error, repaired, labelled=labelled)
+
+
+def _echo(raw: msgspec.Raw | None) -> _Echo | None:
+    try:
+        return None if raw is None else _decode_echo(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _plain(raw: msgspec.Raw | None) -> Any:

@@ -8,9 +8,10 @@ import msgspec
 
 from gemini_batch.api import models
 from gemini_batch.api.client import piece
+from gemini_batch.api.error_answers import discarded
 from gemini_batch.api.pages import pages
 from gemini_batch.catalog import Method
-from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.errors import ApiError
 from gemini_batch.wire import Operation, OperationList, contradiction, job_name, remote_job
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ def _identified(operation: Operation, asked: str | None = None) -> Operation:
         return operation
     shown = " and ".join(sorted(repr(one)[:200] for one in stated | {name} if one)) or "no job"
     task = f"for {asked}" if asked else "to create a job"
-    raise _unusable(f"The service was asked {task} and answered with {shown}.")
-
-
-def _unusable(message: str) -> ServiceError:
-    return ServiceError(
-        message, code="unreadable_answer", next="That answer was discarded. Run the same command again later."
-    )
+    raise discarded(f"The service was asked {task} and answered with {shown}.")
 
 
 async def create(
@@ -85,7 +80,7 @@ async def create(
     )
     operation = _identified(client.read(reply, Operation))
     if (what := contradiction(remote_job(operation), file=file_name, model=model)) is not None:
-        raise _unusable(f"The answer to the create names {operation.name}, which {what}.")
+        raise discarded(f"The answer to the create names {operation.name}, which {what}.")
     return operation
 
 
@@ -111,7 +106,9 @@ def listing(client: Client, *, page_size: int = PAGE_SIZE) -> AsyncIterator[list
 
     Raises ServiceError unless the list can be read to its end.
     """
-    return pages(client, "batches", OperationList, "operations", Operation, page_size=page_size)
+    return pages(
+        client, client.url("batches"), OperationList, "operations", Operation, asked={"pageSize": str(page_size)}
+    )
 
 
 async def cancel(client: Client, name: str) -> None:

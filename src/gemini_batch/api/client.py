@@ -1,9 +1,9 @@
-"""One HTTP client for the Gemini Developer API.
+"""One HTTP client for the Gemini Developer API, and for Vertex AI and Cloud Storage.
 
-What always holds: the API key travels in one header, to the base URL's own host only; redirects are not followed;
-every call is bounded, as ``bounds`` states; only requests that may be repeated are repeated. Errors of the transport
-and of the service become :class:`NetworkError` and :class:`ApiError` here and nowhere else. All text of the service is
-made safe here, when it enters: it is printable, and the API key is not in it.
+What always holds: the secret, an API key or an access token, travels in one header, to the base URL's own host only;
+redirects are not followed; every call is bounded, as ``bounds`` states; only requests that may be repeated are
+repeated. Errors of the transport and of the service become :class:`NetworkError` and :class:`ApiError` here and nowhere
+else. All text of the service is made safe here, when it enters: it is printable, and the secret is not in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import platform
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -26,13 +26,13 @@ from gemini_batch.api.error_answers import PROXY_REFUSED, api_error, proxy_refus
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, UsageError
 from gemini_batch.safe_text import Redactor
-from gemini_batch.settings import checked_base_url, checked_key
+from gemini_batch.settings import Secret, checked_base_url, checked_key
+from gemini_batch.vertex_place import on_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 
     from gemini_batch.api.bounds import Bounds
-    from gemini_batch.settings import Secret
     from gemini_batch.world import World
 
 #: Nothing else counts as success: the official clients also treat 201, 204 and 206 as errors.
@@ -44,7 +44,13 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 #: So many connections of a pool stay open for the next calls, and so many pools there are for many calls at once.
 _KEPT_OPEN, _LANES = 256, 8
 
+_KEY_HEADER = "x-goog-api-key"
 _PARTS = ("connection", "http11", "http2", "proxy", "socks")
+#: The variables that change an address: with an access token, and with an API key.
+_ADDRESSES = (
+    "and GOOGLE_VERTEX_BASE_URL and STORAGE_EMULATOR_HOST, if they are set",
+    wire.GEMINI_ADDRESS,
+)
 _AGAIN = "Nothing is lost. Check the network and run the same command again."
 
 #: Where the HTTP library logs what it sends and receives. A filter applies to its own logger only.
@@ -59,10 +65,42 @@ class Reply:
 
     content: bytes
     headers: httpx2.Headers
+    status: int = 200
+
+
+class Credentials(Protocol):
+    """What authorizes calls."""
+
+    @property
+    def billed_to(self) -> str:
+        """The project that calls count for where that is not the resource's own; empty: none is named.
+
+        It is known once a call was authorized.
+        """
+        ...
+
+    async def authorize(self) -> tuple[str, Secret]:
+        """The scheme, ``x-goog-api-key`` or ``Bearer``, and the secret, which may have changed since the last call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key. Raises UsageError, which does not show it, for one that no header can carry."""
+
+    secret: Secret
+    billed_to: str = ""
+
+    def __post_init__(self) -> None:
+        checked_key(self.secret)
+
+    async def authorize(self) -> tuple[str, Secret]:
+        """The key, in a header of its own."""
+        return _KEY_HEADER, self.secret
 
 
 class Client:
-    """Sends requests to one base URL with one key. Use as an async context manager.
+    """Sends requests to one base URL with one key, or other credentials. Use as an async context manager.
 
     Raises UsageError for an unusable address or key.
     """
@@ -70,7 +108,7 @@ class Client:
     def __init__(
         self,
         base_url: str,
-        api_key: Secret,
+        credentials: Secret | Credentials,
         *,
         world: World,
         version: str = "v1beta",
@@ -83,10 +121,12 @@ class Client:
         self.version = version
         self.world = world
         self._attempts = attempts
-        self._key = checked_key(api_key)
+        self._credentials = ApiKey(credentials) if isinstance(credentials, Secret) else credentials
+        self._keyed = isinstance(self._credentials, ApiKey)
         self.bounds = bounds or api_bounds.DEFAULT
-        #: Makes text of the service printable and removes the key from it.
-        self.clean = Redactor(self._key.reveal())
+        #: Makes text of the service printable and removes the secret from it.
+        self.clean = Redactor(credentials.reveal() if isinstance(credentials, Secret) else "")
+        self._sent_secret = ""
         agent = f"gemini-batch/{__version__} gl-python/{platform.python_version()}"
         self._connect = partial(
             httpx2.AsyncClient,
@@ -97,7 +137,7 @@ class Client:
             # Whoever makes many calls at once bounds them.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_KEPT_OPEN),
             # Loopback is never reached through a proxy, and without TLS there is no trust store to load.
-            trust_env=parts.hostname not in {"127.0.0.1", "localhost", "::1"},
+            trust_env=not on_this_machine(self.base_url),
             verify=parts.scheme == "https",
         )
         self._http = self._connect()
@@ -145,6 +185,18 @@ class Client:
             path = base.path + path
         return given._replace(scheme=base.scheme, netloc=base.netloc, path=path).geturl()
 
+    def session_url(self, url: str) -> str:
+        """The URL of an upload session, which is written down: so it holds no secret, and leads to the base URL's host.
+
+        Raises ServiceError for one that cannot be used.
+        """
+        try:
+            return self.at_home(url if self.clean(url) == url else "")
+        except ValueError:
+            raise ServiceError(
+                "The service opened no upload session (no usable upload URL in its answer).", code="upload_refused"
+            ) from None
+
     async def call(
         self,
         method: str,
@@ -159,8 +211,9 @@ class Client:
         idle: float | None = None,
         most: int | None = None,
         lane: httpx2.AsyncClient | None = None,
+        expected: frozenset[int] = _SUCCESS,
     ) -> Reply:
-        """Send one request and return the complete answer, which is a success (200).
+        """Send one request and return the complete answer, whose status is ``expected``: by default, success (200).
 
         ``repeat=False`` sends it exactly once. ``seconds``, ``idle`` and ``most`` replace the usual bounds of the whole
         call, of silence, and of the answer's bytes. ``lane``: other connections than the usual ones. Raises
@@ -178,12 +231,12 @@ class Client:
                 async with (
                     within(max(0.0, end - clock()), of=seconds),
                     self._send(
-                        method, url, params, content, headers, keyed=keyed, idle=idle, expected=_SUCCESS, lane=lane
+                        method, url, params, content, headers, keyed=keyed, idle=idle, expected=expected, lane=lane
                     ) as got,
                 ):
                     with self._network_errors(sent=True):
                         body = b"".join([piece async for piece in Body(got, most=most)])
-                    return Reply(body, got.headers)
+                    return Reply(body, got.headers, got.status_code)
             except (ApiError, NetworkError) as error:
                 trouble = meaning(error)
                 unreached = trouble is Trouble.NOT_SENT
@@ -220,7 +273,7 @@ class Client:
 
     def read(self, reply: Reply, kind: type[T]) -> T:
         """Decode an answer as one of the ``wire`` objects, with safe text. Raises ServiceError if it is not one."""
-        return wire.read(reply.content, kind, clean=self.clean)
+        return wire.read(reply.content, kind, clean=self.clean, where=_ADDRESSES[self._keyed])
 
     def header(self, reply: Reply, name: str) -> str:
         """One header of an answer as safe text; empty if it is absent."""
@@ -243,7 +296,7 @@ class Client:
         """Send one request once. Until the body of a success, this takes at most the seconds of a call."""
         all_headers = dict(headers or {})
         if keyed:
-            all_headers["x-goog-api-key"] = self._key.reveal()
+            all_headers.update(await self._authorization())
         http = lane or self._http
         timeout = httpx2.Timeout(self.bounds.idle if idle is None else idle, connect=self.bounds.connect)
         with self._network_errors(sent=False):
@@ -262,6 +315,16 @@ class Client:
         finally:
             await response.aclose()
 
+    async def _authorization(self) -> dict[str, str]:
+        scheme, secret = await self._credentials.authorize()
+        if (value := secret.reveal()) != self._sent_secret:
+            self._sent_secret, self.clean = value, Redactor(value)
+        if scheme == _KEY_HEADER:
+            return {_KEY_HEADER: value}
+        # Without it, Vertex AI refuses the credentials of a person (403, "requires a quota project").
+        billed = {"x-goog-user-project": project} if (project := self._credentials.billed_to) else {}
+        return {"authorization": f"{scheme} {value}", **billed}
+
     async def _error(self, response: httpx2.Response) -> ApiError:
         body, most = b"", self.bounds.error
         with contextlib.suppress(httpx2.HTTPError, ServiceError):
@@ -269,7 +332,7 @@ class Client:
                 body += data
                 if len(body) > most:
                     break
-        return api_error(response.status_code, body, response.headers, clean=self.clean)
+        return api_error(response.status_code, body, response.headers, clean=self.clean, keyed=self._keyed)
 
     @contextlib.contextmanager
     def _network_errors(self, *, sent: bool) -> Iterator[None]:
@@ -282,17 +345,17 @@ class Client:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             words = str(error)
             kept = None if self.clean.holds_secret(words.encode("utf-8", "replace")) else error
-            raise _network_error(error, self.clean(words), self.base_url, sent=sent) from kept
+            raise _network_error(error, self.clean(words), self.base_url, sent=sent, keyed=self._keyed) from kept
 
 
-def _network_error(error: Exception, words: str, address: str, *, sent: bool) -> ServiceError:
+def _network_error(error: Exception, words: str, address: str, *, sent: bool, keyed: bool) -> ServiceError:
     words = (words or type(error).__name__).rstrip(".")
     match error:
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout() | httpx2.UnsupportedProtocol():
             return NetworkError(
                 f"The service at {address} cannot be reached: {words}.",
                 sent=False,
-                next="Check the network (and GOOGLE_GEMINI_BASE_URL, if it is set), then run the same command again.",
+                next=f"Check the network ({_ADDRESSES[keyed]}), then run the same command again.",
             )
         case httpx2.ProxyError() if words.startswith(str(PROXY_REFUSED)) or "username/password" in words:
             return proxy_refused()

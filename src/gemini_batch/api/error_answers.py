@@ -11,7 +11,7 @@ import msgspec
 
 from gemini_batch.api.bounds import LONGEST_ASKED
 from gemini_batch.api.trouble import Trouble, meaning
-from gemini_batch.errors import ApiError, Next
+from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.jsonl import decode_as
 from gemini_batch.reading import cleaned, read_loosely
 from gemini_batch.safe_text import Redactor
@@ -20,6 +20,9 @@ from gemini_batch.wire import ErrorBody, ErrorEnvelope
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: How credentials for Google Cloud come to a machine.
+LOG_IN = "gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS=FILE for a service account"
+_CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
 #: The status with which a proxy asks for credentials; it is never the service's.
 PROXY_REFUSED = 407
@@ -28,10 +31,12 @@ _KEY_REASONS = ("API_KEY_", "CONSUMER_", "ACCESS_TOKEN_", "CREDENTIALS_MISSING",
 _NO_SECRET = Redactor("")
 
 
-def api_error(status: int, body: bytes, headers: Mapping[str, str], *, clean: Redactor = _NO_SECRET) -> ApiError:
+def api_error(
+    status: int, body: bytes, headers: Mapping[str, str], *, clean: Redactor = _NO_SECRET, keyed: bool = True
+) -> ApiError:
     """The error for an HTTP error answer, whatever its body is: an envelope, a list of one, HTML, or nothing.
 
-    ``clean`` makes all of its text safe.
+    ``clean`` makes all of its text safe. ``keyed``: an API key was sent; False: an access token.
     """
     if status == PROXY_REFUSED:
         return proxy_refused()
@@ -39,18 +44,25 @@ def api_error(status: int, body: bytes, headers: Mapping[str, str], *, clean: Re
     parsed = cleaned(_error_body(body), clean)
     message = (parsed.message or "").strip() if parsed else _first_words(body, clean)
     details = _details(parsed)
-    reason = (parsed.status or "") if parsed else ""
+    reason = (parsed.status or _first_reason(parsed.errors)) if parsed else ""
     error = ApiError(
         f"The service answered {status}{f' {reason}' if reason else ''}: {message or 'no explanation'}",
         status=status,
         reason=reason,
         retry_after=_retry_after(headers, details),
         details=details,
-        **_advice(status, details, message),
+        **_advice(status, details, message, keyed=keyed),
     )
     if error.next is None and meaning(error) is Trouble.PASSING:
         error.next = "The problem is on the service's side. Run the same command again in a few minutes."
     return error
+
+
+def discarded(message: str) -> ServiceError:
+    """The error for an answer about something else than was asked for; a proxy may have mixed up two callers."""
+    return ServiceError(
+        message, code="unreadable_answer", next="That answer was discarded. Run the same command again later."
+    )
 
 
 def proxy_refused() -> ApiError:
@@ -72,6 +84,13 @@ def _error_body(body: bytes) -> ErrorBody | None:
             body = bytes(found[0])
     envelope = read_loosely(body, ErrorEnvelope)
     return envelope.error if envelope else None
+
+
+def _first_reason(errors: object) -> str:
+    """The reason that Cloud Storage gives, in the form of a status: ``NOT_FOUND`` for ``notFound``."""
+    first = errors[0] if isinstance(errors, list) and errors else None
+    reason = first.get("reason") if isinstance(first, dict) else None
+    return _CAPITAL.sub(r"_\1", reason).upper() if isinstance(reason, str) else ""
 
 
 def _details(parsed: ErrorBody | None) -> tuple[Mapping[str, object], ...]:
@@ -116,15 +135,17 @@ def about_the_key(status: int, details: tuple[Mapping[str, object], ...], messag
     return status == 403 and "api key" in message.lower()
 
 
-def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str) -> dict[str, Any]:
+def _advice(status: int, details: tuple[Mapping[str, object], ...], message: str, *, keyed: bool) -> dict[str, Any]:
     """The error code and the next step, where the status alone determines them."""
+    if status == 401 and not keyed:
+        return {"code": "credentials_refused", "next": f"Log in again: {LOG_IN}."}
     if status == 401 or about_the_key(status, details, message):
         return {"code": "api_key_refused", "next": "Check GEMINI_API_KEY (GOOGLE_API_KEY is read before it)."}
     if 300 <= status < 400:
         return {
             "code": "redirected",
             "next": "Redirects are not followed, because the key is sent to one host only. "
-            "Correct GOOGLE_GEMINI_BASE_URL.",
+            f"Correct {'GOOGLE_GEMINI_BASE_URL' if keyed else 'GOOGLE_VERTEX_BASE_URL or STORAGE_EMULATOR_HOST'}.",
         }
     if status == 429 and "file_storage" in message:
         return {

@@ -7,6 +7,7 @@ Python client. A download is written as it arrives and continued with ``Range`` 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,7 @@ import msgspec
 
 from gemini_batch.api.bounds import Body, Patience, steadily
 from gemini_batch.api.client import piece
+from gemini_batch.api.error_answers import discarded
 from gemini_batch.api.pages import pages
 from gemini_batch.api.trouble import meaning, unknown_address, unknown_upload
 from gemini_batch.errors import ApiError, NetworkError, ServiceError, StateError
@@ -23,7 +25,7 @@ from gemini_batch.reading import to_int
 from gemini_batch.wire import RemoteFile, RemoteFileList, file_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from gemini_batch.api.client import Client, Reply
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 CHUNK = 8 * 1024 * 1024
 GRANULARITY = 256 * 1024
 #: So much of a chunk is in memory.
-_PIECE = 256 * 1024
+_PIECE = 1024 * 1024
 #: Most clients send ``application/jsonl``; the service was observed to refuse one or the other at times.
 MIME_TYPES = ("application/jsonl", "text/plain", "jsonl")
 _GOES_ON = "Run the same command again; it continues where this one stopped."
@@ -66,14 +68,7 @@ async def start_upload(client: Client, *, name: str, display_name: str, mime_typ
             "x-goog-upload-header-content-type": mime_type,
         },
     )
-    url = reply.headers.get("x-goog-upload-url", "")
-    try:
-        # The URL is written down, so it must not hold the key.
-        return client.at_home(url if client.clean(url) == url else "")
-    except ValueError:
-        raise ServiceError(
-            "The service opened no upload session (no usable upload URL in its answer).", code="upload_refused"
-        ) from None
+    return client.session_url(reply.headers.get("x-goog-upload-url", ""))
 
 
 async def query_upload(client: Client, url: str) -> tuple[str, int]:
@@ -105,28 +100,54 @@ async def send_upload(
     Returns None if the upload is complete but the answer that describes the file was lost: call :func:`get`.
     Raises SessionLost, ApiError or NetworkError; StateError if there are fewer bytes to read than ``size``.
     """
+
+    async def put(offset: int, length: int) -> tuple[str, Reply]:
+        reply = await client.call(
+            "POST",
+            url,
+            content=pieces(read_at, offset, length, size),
+            headers={
+                "content-length": str(length),
+                "x-goog-upload-command": "upload, finalize" if offset + length >= size else "upload",
+                "x-goog-upload-offset": str(offset),
+                "content-type": "application/octet-stream",
+            },
+            keyed=False,
+            repeat=False,
+            idle=client.bounds.idle_large,
+        )
+        return client.header(reply, "x-goog-upload-status"), reply
+
+    done = await send_chunks(
+        client, put, lambda: query_upload(client, url), size=size, offset=offset, chunk=chunk, progress=progress
+    )
+    return None if done is None else _described(client, done)
+
+
+async def send_chunks(
+    client: Client,
+    put: Callable[[int, int], Awaitable[tuple[str, Reply]]],
+    query: Callable[[], Awaitable[tuple[str, int]]],
+    *,
+    size: int,
+    offset: int,
+    chunk: int,
+    progress: Callable[[int], None],
+) -> Reply | None:
+    """Send what an upload session lacks, chunk by chunk; returns the answer that describes what was uploaded.
+
+    ``put(offset, length)`` sends a chunk and returns the session's status (``active`` or ``final``) with the answer,
+    ``query()`` asks for status and number of bytes. Returns None if the upload is complete but that answer was lost.
+    Raises SessionLost, ApiError or NetworkError.
+    """
     patience = Patience(client.bounds, offset)
     while True:
         length = min(chunk, size - offset)
         last = offset + length >= size
         try:
-            reply = await client.call(
-                "POST",
-                url,
-                content=_pieces(read_at, offset, length, size),
-                headers={
-                    "content-length": str(length),
-                    "x-goog-upload-command": "upload, finalize" if last else "upload",
-                    "x-goog-upload-offset": str(offset),
-                    "content-type": "application/octet-stream",
-                },
-                keyed=False,
-                repeat=False,
-                idle=client.bounds.idle_large,
-            )
-            status = client.header(reply, "x-goog-upload-status")
+            status, reply = await put(offset, length)
             if status == "final" and last:
-                return _described(client, reply)
+                return reply
             if status == "active" and not last:
                 offset += length
                 patience.reached(offset)
@@ -142,7 +163,7 @@ async def send_upload(
         if patience.failed():
             raise failure
         await client.pause(patience.failures, failure)
-        status, received = await query_upload(client, url)
+        status, received = await query()
         if status == "final":
             return None
         if status not in {"active", ""}:
@@ -152,11 +173,11 @@ async def send_upload(
         progress(offset)
 
 
-async def _pieces(read_at: ReadAt, offset: int, length: int, size: int) -> AsyncIterator[bytes]:
-    """What a chunk consists of, read while it is sent: several files are uploaded at the same time."""
+async def pieces(read_at: ReadAt, offset: int, length: int, size: int) -> AsyncIterator[bytes]:
+    """What a chunk consists of, read in a thread while it is sent: several files are uploaded at the same time."""
     end = offset + length
     while offset < end:
-        data = read_at(offset, min(_PIECE, end - offset))
+        data = await asyncio.to_thread(read_at, offset, min(_PIECE, end - offset))
         if not data:
             raise StateError(
                 f"The file was changed during the upload: it ended after {offset} of {size} bytes.", code="file_changed"
@@ -186,17 +207,13 @@ async def get(client: Client, name: str) -> RemoteFile:
     reply = await client.call("GET", client.url(f"files/{piece(asked)}"))
     found = client.read(reply, RemoteFile)
     if found.name != f"files/{asked}":
-        raise ServiceError(
-            f"The service was asked for files/{asked} and answered with {found.name[:200]!r}.",
-            code="unreadable_answer",
-            next="That answer was discarded. Run the same command again later.",
-        )
+        raise discarded(f"The service was asked for files/{asked} and answered with {found.name[:200]!r}.")
     return found
 
 
 def listing(client: Client, *, page_size: int = 100) -> AsyncIterator[list[RemoteFile]]:
     """List all files of the key's project, page by page. Raises ServiceError unless it can be read to its end."""
-    return pages(client, "files", RemoteFileList, "files", RemoteFile, page_size=page_size)
+    return pages(client, client.url("files"), RemoteFileList, "files", RemoteFile, asked={"pageSize": str(page_size)})
 
 
 async def delete(client: Client, name: str) -> None:
@@ -218,11 +235,25 @@ async def download(
     is refused for them. Raises ApiError or NetworkError after too many attempts without progress, as the bounds state.
     """
     quoted = piece(name.removeprefix("files/"))
-    url = client.url(f"files/{quoted}:download")
-    patience, restarted = Patience(client.bounds, _held(part)), False
+    path = f"files/{quoted}:download"
+    # The second is the documentation's.
+    return await download_from(client, [client.url(path), client.url(path, prefix="/download")], part, progress)
+
+
+async def download_from(
+    client: Client,
+    urls: Sequence[str],
+    part: Path,
+    progress: Callable[[int, int | None], None],
+    *,
+    params: Mapping[str, str] | None = None,
+) -> int:
+    """The same from the first of these addresses that is known. ``params``: what the query says besides."""
+    url, *others = urls
+    patience, restarted = Patience(client.bounds, held(part)), False
     while True:
         try:
-            return await _download_once(client, url, part, _held(part), progress)
+            return await _download_once(client, url, part, held(part), progress, params=params or {})
         except _OtherPartError as error:
             failure: ServiceError = error
             part.unlink(missing_ok=True)
@@ -231,28 +262,36 @@ async def download(
                 patience.restart()
             restarted = True
         except (ApiError, NetworkError) as error:
-            if unknown_address(error) and "/download/" not in url:
-                url = client.url(f"files/{quoted}:download", prefix="/download")  # the documentation's path
+            if unknown_address(error) and others:
+                url = others.pop(0)
                 continue
             if not meaning(error).repeatable:
                 raise
             failure = error
-        if patience.failed(_held(part)):
+        if patience.failed(held(part)):
             raise failure
         await client.pause(max(1, patience.failures), failure)
 
 
-def _held(part: Path) -> int:
+def held(part: Path) -> int:
+    """The bytes of a part; 0 if there is none."""
     return part.stat().st_size if part.exists() else 0
 
 
 async def _download_once(
-    client: Client, url: str, part: Path, offset: int, progress: Callable[[int, int | None], None]
+    client: Client,
+    url: str,
+    part: Path,
+    offset: int,
+    progress: Callable[[int, int | None], None],
+    *,
+    params: Mapping[str, str],
 ) -> int:
     # `identity`: in a compressed body, offsets and lengths would not match the bytes on disk.
     headers = {"accept-encoding": "identity", **({"range": f"bytes={offset}-"} if offset else {})}
     expected = frozenset({200, 206, 416} if offset else {200, 206})
-    async with client.stream("GET", url, params={"alt": "media"}, headers=headers, expected=expected) as response:
+    asked = {"alt": "media", **params}
+    async with client.stream("GET", url, params=asked, headers=headers, expected=expected) as response:
         start, total = _place(response, offset)
         if start == total:
             return start  # the file was already complete
@@ -261,17 +300,25 @@ async def _download_once(
             raise _OtherPartError("The service sent part of a different encoding of the file.", sent=True)
         length = response.headers.get("content-length", "")
         stated = None if not body.is_plain or not _COUNT.fullmatch(length) else start + int(length)
-        with private_open(part, "ab" if start else "wb") as file:
-            done = start
-            try:
-                async for data in steadily(body, client.bounds, client.world.monotonic):
-                    file.write(data)
-                    done += len(data)
-                    progress(done, total if total is not None else stated)
-            except httpx2.HTTPError as error:
-                raise NetworkError(
-                    f"The download was interrupted after {done} bytes.", sent=True, next=_GOES_ON
-                ) from error
+        # Only the checksum at its end tells whether a compressed body is right, so nothing goes on from its middle.
+        place = part if body.is_plain else part.with_suffix(".unpacked")
+        try:
+            with private_open(place, "ab" if start else "wb") as file:
+                done = start
+                try:
+                    async for data in steadily(body, client.bounds, client.world.monotonic):
+                        file.write(data)
+                        done += len(data)
+                        progress(done, total if total is not None else stated)
+                except httpx2.HTTPError as error:
+                    raise NetworkError(
+                        f"The download was interrupted after {done} bytes.", sent=True, next=_GOES_ON
+                    ) from error
+            if place != part:
+                place.replace(part)
+        finally:
+            if place != part:
+                place.unlink(missing_ok=True)
         came = body.received
         if _COUNT.fullmatch(length) and came != int(length):
             raise NetworkError(f"The download is incomplete: {came} of {length} bytes.", sent=True, next=_GOES_ON)

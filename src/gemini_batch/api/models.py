@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_batch.api.client import piece
-from gemini_batch.errors import ServiceError
+from gemini_batch.api.error_answers import discarded
 from gemini_batch.wire import RemoteModel, same_model
 
 if TYPE_CHECKING:
@@ -48,9 +48,5 @@ async def get(client: Client, name: str) -> RemoteModel:
     reply = await client.call("GET", client.url(path(name)))
     found = client.read(reply, RemoteModel)
     if not found.name or not same_model(found.name, name):
-        raise ServiceError(
-            f"The service was asked for the model {name} and answered with {found.name[:200]!r}.",
-            code="unreadable_answer",
-            next="That answer was discarded. Run the same command again later.",
-        )
+        raise discarded(f"The service was asked for the model {name} and answered with {found.name[:200]!r}.")
     return found

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from gemini_batch.errors import ServiceError
-from gemini_batch.wire import read
+from gemini_batch.wire import ListPage, read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from gemini_batch.api.client import Client
-    from gemini_batch.wire import OperationList, RemoteFileList
 
 T = TypeVar("T")
+P = TypeVar("P", bound=ListPage)
 
 
 async def pages(
-    client: Client, path: str, page: type[OperationList | RemoteFileList], field: str, item: type[T], *, page_size: int
+    client: Client, url: str, page: type[P], field: str, item: type[T], *, asked: Mapping[str, str]
 ) -> AsyncIterator[list[T]]:
     """Yield the entries of each page; one that cannot be read at all is an entry without a name.
 
+    ``asked``: what is asked for with each page, its size for example.
     Raises ServiceError if the list cannot be read to its end, so that no one takes a part of it for the whole: a page
     is not one, a token comes again, or there are more pages than the bounds permit.
     """
@@ -28,8 +29,8 @@ async def pages(
     end = clock() + bounds.listing
     token, seen = "", {""}
     for _ in range(bounds.pages):
-        params = {"pageSize": str(page_size), **({"pageToken": token} if token else {})}
-        reply = await client.call("GET", client.url(path), params=params, seconds=min(bounds.call, end - clock()))
+        params = {**asked, **({"pageToken": token} if token else {})}
+        reply = await client.call("GET", url, params=params, seconds=min(bounds.call, end - clock()))
         found = client.read(reply, page)
         yield [_entry(client, raw, item) for raw in getattr(found, field) or ()]
         token = found.next_page_token or ""
@@ -39,7 +40,7 @@ async def pages(
             break
         seen.add(token)
     raise ServiceError(
-        f"The service's list of {path} does not end after {len(seen)} pages.",
+        f"The service's list of {url.rpartition('/')[2]} does not end after {len(seen)} pages.",
         code="endless_list",
         next="What it shows cannot be relied on. Run the same command again later.",
     )

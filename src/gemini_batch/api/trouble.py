@@ -101,6 +101,8 @@ _MAY_HAVE_WORKED = frozenset({Trouble.OVER_QUOTA, Trouble.STORE_FULL, Trouble.PA
 #: Codes that are more precise than the status, because the code that raised the error knew what was requested.
 _BY_CODE = {
     "api_key_refused": Trouble.KEY,
+    "credentials_refused": Trouble.KEY,
+    "bucket_refused": Trouble.KEY,
     "other_key": Trouble.KEY,
     "model_refused": Trouble.MODEL,
     "over_quota": Trouble.OVER_QUOTA,

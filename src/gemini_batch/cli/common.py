@@ -163,6 +163,26 @@ LENIENT = click.option(
     help="Refuse only what the service certainly refuses; unknown fields and unusual values become warnings.",
 )
 
+_VERTEX = (
+    ("--backend", click.Choice(["gemini", "vertex"]), "Google's service: the Gemini API (default), or Vertex AI."),
+    ("--project", None, "With Vertex AI, the project that pays (default GOOGLE_CLOUD_PROJECT)."),
+    ("--location", None, "With Vertex AI, where it works: europe-west4, or global (default GOOGLE_CLOUD_LOCATION)."),
+    (
+        "--bucket",
+        None,
+        "With Vertex AI, where files go: gs://bucket or gs://bucket/folder (default GEMINI_BATCH_BUCKET).",
+    ),
+)
+
+
+def _place(*, hidden: bool) -> tuple[Parameter, ...]:
+    """The backend and what it needs. Each also has a variable, so most commands do not show these options."""
+    return tuple(
+        click.option(name, type=kind, metavar=None if kind else name[2:].upper(), help=text, hidden=hidden)
+        for name, kind, text in _VERTEX
+    )
+
+
 _ASKING = (
     click.option("--offline", is_flag=True, default=None, help="Use the local emulator: no key, no network, no cost."),
 )
@@ -176,6 +196,10 @@ _ALL = (
 )
 
 
+#: Commands that send requests.
+_SENDS = frozenset({"run", "create"})
+
+
 def command(name: str, *parameters: Parameter, asks: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
     """A function as the command of that name, with the options that all commands have after its own.
 
@@ -183,7 +207,8 @@ def command(name: str, *parameters: Parameter, asks: bool = True) -> Callable[[C
     """
 
     def make(function: Callable[..., Any]) -> click.Command:
-        every = (*parameters, *(_ASKING if asks else _LOCAL), *_ALL)
+        asking = (*_place(hidden=name not in _SENDS), *_ASKING)
+        every = (*parameters, *(asking if asks else _LOCAL), *_ALL)
         with_options = reduce(lambda made, parameter: parameter(made), reversed(every), function)
         return click.command(name, short_help=COMMANDS[name][1], context_settings=CONTEXT)(with_options)
 
@@ -224,7 +249,8 @@ def verb(
 
             settings = None
             if asks:
-                settings = load_settings(offline=options["offline"], poll=options.pop("poll", None))
+                place = {option: options.pop(option, None) for option in ("backend", "project", "location", "bucket")}
+                settings = load_settings(offline=options["offline"], poll=options.pop("poll", None), **place)
             with JsonEvents() if as_json and streams else Screen(quiet=quiet or as_json) as screen:
                 if uses_stdout(as_json=as_json, **options):
                     check_stdout()

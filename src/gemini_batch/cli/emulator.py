@@ -90,6 +90,13 @@ from gemini_batch.cli.common import Number
     is_flag=True,
     help="Accept files of OpenAI-shaped rows (custom_id, method, url, body) for every job, as some clients send them.",
 )
+@click.option(
+    "--bucket",
+    "buckets",
+    multiple=True,
+    metavar="NAME",
+    help="Create this bucket of Cloud Storage, for batch jobs of Vertex AI; repeatable.",
+)
 @click.option("--list-scenarios", is_flag=True, help="Print the failure scenarios and exit.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
@@ -108,15 +115,17 @@ def command(
     bearer: bool,
     list_outputs: bool,
     openai_rows: bool,
+    buckets: tuple[str, ...],
     list_scenarios: bool,
     debug: bool,
 ) -> int:
-    """Serve a local Gemini API: files, batches, models. It accepts any API key, and refuses web pages. Nothing leaves
-    this machine, unless --responder names a server elsewhere, whose key is read from OPENAI_API_KEY, or --deliver-to a
-    host.
+    """Serve a local Gemini API: files, batches, models; and batch jobs of Vertex AI, with their buckets. It accepts any
+    API key, and refuses web pages. Nothing leaves this machine, unless --responder names a server elsewhere, whose key
+    is read from OPENAI_API_KEY, or --deliver-to a host.
 
     Prints its base URL as the first line on stdout. Point a client at it with GOOGLE_GEMINI_BASE_URL=URL: this tool,
-    the official SDKs and other clients work unchanged. Ctrl-C stops it. Started again with the same --data, it
+    the official SDKs and other clients work unchanged. For Vertex AI, they use GOOGLE_VERTEX_BASE_URL and
+    STORAGE_EMULATOR_HOST. Ctrl-C stops it. Started again with the same --data, it
     continues.
     """
     del debug  # read where errors are shown
@@ -142,6 +151,7 @@ def command(
         bearer=bearer,
         list_outputs=list_outputs,
         openai_rows=openai_rows,
+        buckets=buckets,
         setup=setup(scenarios, file=faults, tier=tier),
     )
     if spec is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gemini_batch.cli import shards
 from gemini_batch.cli.common import (
     BUDGET,
     DEDUPE,
@@ -16,6 +17,7 @@ from gemini_batch.cli.common import (
     SELECTION,
     STYLE,
     TIMEOUT,
+    call_method,
     duration,
     is_stdout,
     verb,
@@ -28,6 +30,7 @@ from gemini_batch.webhooks import PORT
 
 if TYPE_CHECKING:
     from gemini_batch.cli.screen import Screen
+    from gemini_batch.client import GeminiBatch
     from gemini_batch.report.result_set import Results
 
 
@@ -49,7 +52,8 @@ OUTPUT = click.option(
     metavar="FILE",
     callback=file_name,
     help="Write the results to FILE: a table if it ends in .csv, .tsv, .parquet, .ndjson, .db or .xlsx, else result "
-    "lines, with the requests that did not succeed next to it (failures.jsonl, or NAME.failures.jsonl).",
+    "lines, with the requests that did not succeed next to it (failures.jsonl, or NAME.failures.jsonl). It may be the "
+    "address of an object, as INPUT may: s3://, gs:// or az://, or a table of BigQuery: bq://project.dataset.table.",
 )
 
 
@@ -69,15 +73,17 @@ def show(
     **_: object,
 ) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
+    from gemini_batch.objects.address import is_address, is_table, parse
     from gemini_batch.report.output_files import failures_beside
     from gemini_batch.report.result_set import TableStyle
 
     summary = found.summary
     for line in summary_lines(summary, output, output_dir):
         screen.say(line)
-    beside = failures_beside(Path(output)) if output is not None else None
+    beside = None if output is None or is_table(output) else failures_beside(Path(output))
     if beside is not None and not summary.all_succeeded:
-        screen.say(f"Requests that did not succeed, with verdict and reason: {beside}")
+        where = parse(output).sibling(beside.name) if output is not None and is_address(output) else beside
+        screen.say(f"Requests that did not succeed, with verdict and reason: {where}")
     written = output is not None or output_dir is not None
     if not written:
         file = "results.csv" if found.of_table else "results.jsonl"
@@ -88,9 +94,22 @@ def show(
     return summary.run
 
 
+def _call(batch: GeminiBatch, **options: Any) -> Any:
+    return call_method(batch, "run", **options) if options["shards"] is None else shards.run_shards(batch, **options)
+
+
+def _document(found: Any, **options: Any) -> dict[str, object]:
+    return document(found, **options) if options["shards"] is None else shards.document(found, **options)
+
+
+def _ends(found: Any, **options: Any) -> int:
+    return exit_code(found) if options["shards"] is None else shards.exit_code(found)
+
+
 @verb(
     "run",
     click.argument("what", metavar="[INPUT|RUN]", required=False),
+    shards.OPTION,
     OUTPUT,
     click.option("--model", "-m", metavar="MODEL", help="The model; default as for create."),
     MODEL_CHECK,
@@ -172,15 +191,16 @@ def show(
         metavar="PORT",
         help=f"Port on this machine to which that address leads (default {PORT}).",
     ),
-    document=document,
-    ends=exit_code,
+    call=_call,
+    document=_document,
+    ends=_ends,
     streams=True,
 )
-def command(found: Results, screen: Screen, **options: Any) -> str:
+def command(found: Any, screen: Screen, **options: Any) -> str:
     """Do everything: check a file, split it into jobs, send them as the queue has room, wait, collect, and resend
     requests that failed temporarily. This costs money. The same command, or run RUN, continues after any interruption.
 
     Exits with 0 if every request succeeded, 1 if some did not (the failures file says which and why), 5 if there are no
     answers, 6 if the run has not finished or --timeout ended the wait.
     """
-    return show(found, screen, **options)
+    return show(found, screen, **options) if options["shards"] is None else shards.show(found, screen)

@@ -22,6 +22,7 @@ from gemini_batch.events import in_thread
 from gemini_batch.intake.staging import stage
 from gemini_batch.jsonl import private_folder, utf8_text
 from gemini_batch.memory.fingerprint import Origin
+from gemini_batch.objects.names import named
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.output_files import check_output
 from gemini_batch.session import KnownJob, KnownRun
@@ -205,7 +206,7 @@ def _records(
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
-        source=utf8_text(str(source.absolute())),
+        source=utf8_text(named(source.absolute())),
     )
     total = (remote.total if remote is not None else before.job.total if before is not None else None) or 0
     now_known: dict[str, Any] = {

@@ -17,6 +17,7 @@ from gemini_batch.errors import ApiError, JobError, Next, NotFinished, ServiceEr
 from gemini_batch.events import Notice
 from gemini_batch.report.job_view import RunState, run_facts
 from gemini_batch.session import KnownJob, KnownRun, UnknownJob
+from gemini_batch.store.integrity import send_again
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.ledger.records import JobStage
 
@@ -188,5 +189,7 @@ async def _harvest(session: Session, target: Target, *, asked: bool) -> Cancelle
         state=facts.state.value if only is None else only.state or "",
         answers=counts.get("succeeded", 0),
         requests=sum(counts.values()),
-        next=Next("results", target.name, "-o", "results.jsonl"),
+        next=send_again(run, offline=target.offline)
+        if run.freed_at
+        else Next("results", target.name, "-o", "results.jsonl"),
     )

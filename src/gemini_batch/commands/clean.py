@@ -44,7 +44,7 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool
     """True if nothing was deleted."""
     deleted: list[str]
-    """Input files and attachments that were deleted at the service, `files/…`."""
+    """Input files and attachments that were deleted at the service, `files/…`, or at Vertex AI `gs://…`."""
     gone: list[str]
     """Those that the service had deleted already."""
     kept: dict[str, str]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from gemini_batch.commands.clean import Cleaned, Kept
@@ -16,7 +15,6 @@ from gemini_batch.memory.freeing import borrowers, free, groups
 from gemini_batch.memory.recall import open_index
 from gemini_batch.report.job_view import run_facts
 from gemini_batch.store.ledger.records import JobStage
-from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -133,8 +131,8 @@ class _Cleaning:
             if not self.dry_run:
                 if not self.keep_results and not free(self.session.ledger(), group, at=self.session.world.now()):
                     return
-                for path in chain.from_iterable(files.values()):
-                    _unlink(path)
+                for run, paths in files.items():
+                    self.session.state_folder.run(run).delete(paths)
             self.freed += group
             self.size += sum(sizes.values())
 
@@ -181,11 +179,3 @@ class _Cleaning:
     def _jobs(self, run: str) -> list[Job]:
         """The jobs of a run whose answers are remembered: those whose requests are known."""
         return [job for job in self.session.ledger().jobs_of(run) if job.sha256 is not None]
-
-
-def _unlink(path: Path) -> None:
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-    except OSError as error:
-        raise state_error(error, path, "run folder") from error

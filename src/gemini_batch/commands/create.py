@@ -20,14 +20,15 @@ from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.poller import poll_job
 from gemini_batch.engine.quota import Limits
 from gemini_batch.engine.uploads.input_files import delete_input, inputs_of
-from gemini_batch.errors import ApiError, Next, ServiceError, UsageError
+from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
+from gemini_batch.intake.job_titles import display_name
 from gemini_batch.intake.model_checks import say
-from gemini_batch.intake.submission import display_name, enter_run, prepared
+from gemini_batch.intake.submission import enter_run, prepared
+from gemini_batch.intake.terms import check_possible, check_size
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.report.billing import paid_again
 from gemini_batch.report.job_view import run_facts
-from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import Selection, keep_options, kept_options
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
-#: What the service's envelope adds to each inline request; its exact size depends on the key.
-_INLINE_OVERHEAD = 64
 #: How many jobs a sentence names.
 _NAMED = 3
 #: A job that is known here has been seen to be unknown at the service and back a moment later.
@@ -96,13 +95,18 @@ async def create(session: Session, submission: Submission) -> Created:
 
 
 async def _create(session: Session, submission: Submission) -> Created:
-    limits = catalog.load().limits
+    limits = catalog.load().limits.of_job(vertex=session.settings.vertex is not None)
     everything = submission.selection == Selection()
-    most = limits.input_file_bytes.value if everything else None
+    most = limits.bytes if everything else None
     besides: Run | None = None
+
+    async def check(_: Session, new: Run, again: bool) -> None:
+        check_possible(new, inline=submission.inline)
+        await refuse_late(session, new, again)
+
     while True:
         entered = await enter_run(
-            session, submission, submission.options, before_new=refuse_late, max_bytes=most, besides=besides
+            session, submission, submission.options, before_new=check, max_bytes=most, besides=besides
         )
         if not entered.is_new:
             await check_visible(session, session.ledger().jobs_of(entered.run.id))
@@ -215,7 +219,8 @@ async def _drive(session: Session, submission: Submission, entered: Entered) -> 
             return None
         if not entered.is_new:
             await before_continuing_new(session, run)
-        _check_size(submission, run, _waiting(folder, jobs))
+        check_possible(run, inline=submission.inline)
+        check_size(run, _waiting(folder, jobs), submission.named, inline=submission.inline)
         return await _made(session, submission, run)
 
 
@@ -368,24 +373,3 @@ def _waiting(folder: RunFolder, jobs: Sequence[Job]) -> Waiting:
         waiting.bytes + sum(job.bytes for job in planned),
         waiting.tokens,
     )
-
-
-def _check_size(submission: Submission, run: Run, waiting: Waiting) -> None:
-    limits = catalog.load().limits
-    if submission.inline:
-        size = waiting.bytes + waiting.requests * _INLINE_OVERHEAD
-        most = limits.inline_body_bytes.value
-        if size > most:
-            raise UsageError(
-                f"{size:,} bytes are too many to send inline; the service accepts {most:,}.",
-                file=submission.named,
-                code="too_large",
-                next="Leave out --inline: a file may be up to 2 GB.",
-            )
-    elif waiting.bytes > limits.input_file_bytes.value:
-        raise UsageError(
-            f"{waiting.bytes:,} bytes exceed the limit for the file of one job ({limits.input_file_bytes.value:,}).",
-            file=submission.named,
-            code="too_large",
-            next=Next("run", run.id, why=costing(run, "sends it as several jobs")),
-        )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_batch.session import Session
-    from gemini_batch.store.state_folder import StateFolder
+    from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 
 #: An input file that expires within this time while its job has not ended is reported: later rows may miss it.
@@ -168,14 +168,9 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
             message = f"Its verdicts, tokens and cost are gone: {folder.row_database}."
             yield Finding(level="problem", about=about, message=message, next="Restore the file from a backup.")
         return
-    if run.requests_known and folder.path.is_dir():
+    if run.requests_known and folder.path.is_dir() and (wrong := _of_requests(folder, run)) is not None:
         kept = "Its answers are not affected. A retry needs the requests: restore them from a backup, or do not retry."
-        if not folder.requests.exists():
-            message = f"Its requests are gone: {folder.requests}."
-            yield Finding(level="problem", about=about, message=message, next=kept)
-        elif sha256_of(folder.requests) != run.sha256:
-            message = f"Its requests were changed after they were sent: {folder.requests}."
-            yield Finding(level="problem", about=about, message=message, next=kept)
+        yield Finding(level="problem", about=about, message=wrong, next=kept)
     if job.stage is JobStage.COLLECTED or not folder.path.is_dir():
         following = way_back(about, offline=offline)
         if job.batch is None:
@@ -190,6 +185,20 @@ def _check_folder(state_folder: StateFolder, run: Run, job: Job, *, offline: boo
                     yield Finding(level="problem", about=about, message=one.what, next=step)
         except Error as error:
             yield Finding(level="problem", about=about, message=error.message, next=error.next or following)
+
+
+def _of_requests(folder: RunFolder, run: Run) -> str | None:
+    """What is wrong with the requests of a run; those in a bucket are not read whole."""
+    if folder.in_bucket(None):
+        try:
+            folder.open_requests().close()
+        except Error as error:
+            return f"Its requests cannot be read: {error.place}: {error.message}"
+    elif not folder.requests.exists():
+        return f"Its requests are gone: {folder.requests}."
+    elif sha256_of(folder.requests) != run.sha256:
+        return f"Its requests were changed after they were sent: {folder.requests}."
+    return None
 
 
 def _check_files(session: Session, files: list[InputFile], jobs: dict[str, Job]) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from gemini_batch.events import in_thread
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import stage
 from gemini_batch.intake.submission import check_submission, known_by_hash, model_of, prepared
+from gemini_batch.intake.terms import terms_of
 from gemini_batch.jsonl import read_at
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.fingerprint import Origin
@@ -33,8 +34,8 @@ from gemini_batch.store.ledger.records import Run
 from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB, kept_options, tiers_of
 from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
 from gemini_batch.transcript.sizes import counted as how_many
-from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.file_uri import attached_to
+from gemini_batch.vertex_place import is_vertex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,7 +178,7 @@ async def _counted(
         async with limit:
             return guess, await service.count_tokens(run.model, bytes(request), embeds=embeds)
 
-    with folder.requests.open("rb") as file:
+    with folder.open_requests() as file:
         lines = [(guess, read_at(file, offset, length)) for offset, length, guess in rows.some_waiting(count)]
     if attached := sum(bool(attached_to(line)) for _, line in lines):
         prompts = f"{attached:,} of {how_many(len(lines), 'prompt')}"
@@ -199,8 +200,10 @@ def _staged(
 ) -> Run:
     """Enter the requests in a folder that goes away, as a run would; what it would not send has its place."""
     address, made = address_of(session.settings), submission.prepared
-    key = session.key_fingerprint() if session.settings.offline or session.settings.api_key else ""
-    terms = Terms(model_of(submission, Method.GENERATE) if submission.model_check else "", submission.lenient)
+    settings = session.settings
+    key = session.key_fingerprint() if settings.offline or settings.api_key or settings.vertex else ""
+    model = model_of(submission, Method.GENERATE)
+    terms = terms_of(session, model, check=submission.model_check, lenient=submission.lenient)
     staged = stage(
         submission.source,
         folder,
@@ -224,7 +227,7 @@ def _staged(
         bytes=staged.bytes,
         sha256=staged.sha256,
         source=None,
-        shape=shape_of(folder.requests, made.recipe.prompt if made else None),
+        shape=shape_of(staged.first, made.recipe.prompt if made else None),
     )
     with folder.rows() as rows:
         if options.selection is not None:
@@ -279,7 +282,7 @@ def foreseen(
     worst = None if bound is None or bound.unknown else bound.nano / 1e9
     fact = catalog.load().find(model)
     per_job = options.max_requests_per_job or REQUESTS_A_JOB
-    by_bytes = math.ceil(waiting.bytes / catalog.load().limits.input_file_bytes.value)
+    by_bytes = math.ceil(waiting.bytes / catalog.load().limits.of_job(vertex=is_vertex(run.backend)).bytes)
     by_tokens = math.ceil(waiting.tokens / options.max_tokens_per_job) if options.max_tokens_per_job else 0
     return Estimate(
         source=source,

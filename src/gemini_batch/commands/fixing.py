@@ -12,6 +12,7 @@ from gemini_batch.commands.request_files import check_place, put
 from gemini_batch.errors import Problem, UsageError
 from gemini_batch.events import EventHandler, Transfer
 from gemini_batch.jsonl import LineTooLong
+from gemini_batch.objects.names import real
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.used_keys import UsedKeys
 from gemini_batch.validation.fixing.copying import Draft, Origins, Tally
@@ -68,7 +69,7 @@ def write_copy(
     """
     check_file(source, fixing=True)
     check_place(output)
-    if output.exists() and output.samefile(source):
+    if real(output) == real(source) or (output.exists() and output.samefile(source)):
         raise UsageError(
             "This is the file that is read; --fix never changes it.",
             file=output,

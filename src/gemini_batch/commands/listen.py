@@ -83,7 +83,7 @@ def listen(
     ``on_delivery`` with each delivery, on this thread. Raises UsageError if the port is in use, a secret is unusable,
     or nothing could be checked.
     """
-    _refuse_offline(settings)
+    _refuse_silent(settings)
     secrets = webhook_secrets()
     try:
         check_library()
@@ -113,7 +113,7 @@ async def ringing(session: Session, address: Address | None) -> AsyncIterator[Be
     if address is None:
         yield None
         return
-    _refuse_offline(session.settings)
+    _refuse_silent(session.settings)
     check_library()
     secrets = [secret.reveal() for secret in webhook_secrets()]
     world, bell = session.world, Bell[Notice]()
@@ -134,7 +134,14 @@ async def ringing(session: Session, address: Address | None) -> AsyncIterator[Be
         yield bell
 
 
-def _refuse_offline(settings: Settings) -> None:
+def _refuse_silent(settings: Settings) -> None:
+    """Refuse to wait for deliveries of a backend that sends none. Raises UsageError."""
+    if settings.vertex is not None:
+        raise UsageError(
+            "Vertex AI does not announce the end of a job, so no webhook is called.",
+            code="not_at_vertex",
+            next="Leave out webhooks: jobs are polled. Or use --backend gemini.",
+        )
     if settings.offline:
         raise UsageError(
             "With --offline, nothing is delivered: the emulator runs only while a command works.",

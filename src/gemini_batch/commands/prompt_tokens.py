@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gemini_batch.errors import StateError
+from gemini_batch.errors import Error, StateError
 from gemini_batch.jsonl import read_at
 from gemini_batch.money.estimates import FEWEST, Lengths, scaled
 from gemini_batch.tokens.estimate import estimate_line, estimate_lines
@@ -37,7 +37,7 @@ def prompt_tokens(
     ``waiting``: how many they are, and the sum of what each of them was estimated at when it was entered.
     """
     chosen = sorted(rows.some_waiting(_READ))
-    with folder.requests.open("rb") as file:
+    with folder.open_requests() as file:
         found = estimate_lines((read_at(file, offset, length) for offset, length, _ in chosen), model)
     read = sum(tokens for *_, tokens in chosen)
     if read < waiting.tokens:
@@ -54,7 +54,8 @@ def prompt_tokens(
             break
         seen = own
         for other in earlier(session, run, same_shape=same_shape):
-            with suppress(StateError, OSError), other.rows() as theirs:  # a damaged run teaches nothing
+            # A run that is damaged, or whose requests cannot be read, teaches nothing.
+            with suppress(Error, OSError), other.rows() as theirs:
                 seen = seen.plus(_observed(other, theirs, found, model))
     return learn(found, seen)
 
@@ -100,10 +101,12 @@ def earlier(session: Session, run: Run, *, same_shape: bool) -> Iterator[RunFold
 def _observed(folder: RunFolder, rows: Rows, alike: Estimate, model: str) -> Observed:
     """What the service counted in prompts of a run whose text is mostly in the same script."""
     seen = Observed()
-    if not folder.requests.exists():
+    # A shard that is finished no longer says where its requests are.
+    counted_here = sorted(one for one in rows.prompts_counted(_PROMPTS) if one[1])
+    if not counted_here or not folder.has_input(None):
         return seen
-    with folder.requests.open("rb") as file:
-        for offset, length, counted in sorted(rows.prompts_counted(_PROMPTS)):
+    with folder.open_requests() as file:
+        for offset, length, counted in counted_here:
             one = estimate_line(read_at(file, offset, length), model)
             if not one.unknown and key_of(one, model) == key_of(alike, model):
                 seen = seen.plus(observe(one, counted))

@@ -30,8 +30,10 @@ from gemini_batch.engine.runner import Runner
 from gemini_batch.engine.scheduler import live_work
 from gemini_batch.errors import Error, JobError, Next, NotFinished, ServiceError
 from gemini_batch.events import Notice, in_thread
-from gemini_batch.intake.submission import Submission, display_name, enter_run, prepared
+from gemini_batch.intake.job_titles import display_name
+from gemini_batch.intake.submission import Submission, enter_run, prepared
 from gemini_batch.intake.tabular import check_not_read
+from gemini_batch.intake.terms import check_possible
 from gemini_batch.report.leftovers import resendable, unsucceeded
 from gemini_batch.report.output_files import check_output
 from gemini_batch.report.result_set import TableStyle
@@ -41,7 +43,9 @@ from gemini_batch.store.job_rows import sent_ordinals
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import REQUESTS_A_JOB, RunOptions, Selection, keep_options, kept_options
 from gemini_batch.store.rows.conditions import HELD
+from gemini_batch.store.rows.labels import LABEL_BYTES
 from gemini_batch.tables.note import table_of
+from gemini_batch.vertex_place import is_vertex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.commands.listen import Address
     from gemini_batch.engine.creating.budget import Budget
+    from gemini_batch.engine.scheduler import Until
     from gemini_batch.intake.submission import Entered
     from gemini_batch.report.result_set import Results
     from gemini_batch.session import Session
@@ -162,6 +167,7 @@ async def _entered(
 
         async def check(_: Session, new: Run, again: bool) -> None:
             check_manner(new, _manner(options))
+            check_possible(new, via=options.via)
             await refuse_late(session, new, again)
 
         return await enter_run(session, made, options, before_new=check)
@@ -182,9 +188,10 @@ async def work_off(
     webhook_url: str | None = None,
     bell: Bell[Notice] | None = None,
     finish_after: float | None = None,
+    until: Until = "finished",
 ) -> None:
     """Conduct a run until nothing of it waits. ``leftovers``: what an earlier process collected is resent, too.
-    ``finish_after``: first cancel the jobs that are at least so many seconds old.
+    ``finish_after``: first cancel the jobs that are at least so many seconds old. ``until``: end earlier.
 
     Raises UsageError for another key than the run's, ServiceError, StateError (another process works on it).
     """
@@ -195,6 +202,8 @@ async def work_off(
         chosen = options.over(kept) if options is not None else kept
         overrides, manner = chosen.overrides, _manner(chosen)
         check_manner(run, manner)
+        via = manner.route if finish_after is None else "flex"
+        check_possible(run, via=via)
         left, stopper = _left(ledger, folder, run) if leftovers else ([], None)
         late = leftovers and stopper is None and any(map(may_have_more, ledger.jobs_of(run.id)))
         if late and _is_to_be_sent_again(ledger, folder, run):
@@ -219,7 +228,7 @@ async def work_off(
                 session,
                 backend.service,
                 run,
-                limits=_limits((overrides and overrides.model) or run.model, chosen),
+                limits=_limits((overrides and overrides.model) or run.model, chosen, vertex=is_vertex(run.backend)),
                 budget=budget,
                 attempts=chosen.most_attempts,
                 display_name=display_name(ledger, run, chosen),
@@ -229,6 +238,7 @@ async def work_off(
                 webhook_url=webhook_url,
                 bell=bell,
                 manner=manner,
+                until=until,
             )
             await runner.drive()
 
@@ -265,6 +275,8 @@ async def _compared(
     try:
         await remember(session, run, waits=True)
         budget = budget_of(session, run, options)
+        if run.shards is not None:
+            return budget
         with session.state_folder.run(run.id).rows() as rows:
             check = partial(check_cost, session, run, options, budget, rows, is_first=is_first)
             await in_thread(lambda emit: check(emit=emit), session.emit)
@@ -333,16 +345,19 @@ def _manner(options: RunOptions) -> Manner:
     )
 
 
-def _limits(name: str, options: RunOptions) -> Limits:
+def _limits(name: str, options: RunOptions, *, vertex: bool) -> Limits:
     book = catalog.load()
     model = book.find(name)
     known = model.enqueued_tokens.of_tier(options.tier) if model and model.enqueued_tokens and options.tier else None
     bounds = [bound for bound in (options.max_tokens_per_job, known) if bound is not None]
+    most = book.limits.of_job(vertex=vertex)
+    requests = options.max_requests_per_job or REQUESTS_A_JOB
+    requests = requests if most.requests is None else min(requests, most.requests)
     return Limits(
-        requests=options.max_requests_per_job or REQUESTS_A_JOB,
-        bytes=book.limits.input_file_bytes.value,
+        requests=requests,
+        bytes=most.bytes - requests * LABEL_BYTES if vertex else most.bytes,
         tokens=min(bounds) if bounds else None,
-        jobs=book.limits.concurrent_jobs.value,
+        jobs=most.jobs,
         queue=known,
     )
 

@@ -19,6 +19,7 @@ from gemini_batch.report.outcome import RawFiles
 from gemini_batch.report.summary import TokenCounts, token_counts
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.rows import conditions
+from gemini_batch.store.rows.labels import label_of
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.transcript.prompts import prompt_of
 from gemini_batch.transcript.replies import reply_of
@@ -155,7 +156,7 @@ class ShownRowReader:
             rows = opening.enter_context(folder.rows())
             try:
                 known = run.sha256 is not None
-                requests = opening.enter_context(folder.requests.open("rb")) if known else None
+                requests = opening.enter_context(folder.open_requests()) if known else None
             except OSError as error:
                 raise state_error(error, folder.requests, "file of the run's requests") from error
             raw = opening.enter_context(RawFiles(folder))
@@ -183,7 +184,8 @@ class ShownRowReader:
             answer = parse_line(file.read(row.size))
         except OSError:
             return Texts(prompt, None, _DAMAGED, damaged=True)
-        if not isinstance(answer, Answer) or answer.key != (row.copied_from or row.key):
+        key = row.copied_from or row.key
+        if not isinstance(answer, Answer) or answer.key != (label_of(key) if answer.labelled else key):
             return Texts(prompt, None, _DAMAGED, damaged=True)
         method, expects_json = self.run.method, bool(row.expects_json)
         message = None

@@ -24,8 +24,10 @@ class Asked:
         self._at_hand: dict[str, Wanted] = {}
         self._used = 0
 
-    def find(self, key: str) -> Wanted | None:
-        """The request with this key; None if the job has none."""
+    def find(self, key: str, *, labelled: bool = False) -> Wanted | None:
+        """The request with this key, or with the label of its key; None if the job has none."""
+        if labelled:
+            return self._rows.labelled(key, self._ordinal)
         found = self._at_hand.get(key)
         if found is not None:
             self._used += 1

@@ -6,12 +6,15 @@ Everything here is pure. Times are monotonic seconds of this process, passed in 
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING
 
 from gemini_batch.errors import ApiError
 from gemini_batch.wire import Operation, Phase, inline_answers, remote_job
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gemini_batch.errors import Error
     from gemini_batch.settings import Settings
 
@@ -58,6 +61,19 @@ class Backoff:
         """Seconds until the next attempt: longer each time, and, up to the longest pause, as the service asks."""
         asked = error.retry_after if isinstance(error, ApiError) else None
         return max(PAUSES[min(max(self.tries, 1), len(PAUSES)) - 1], min(asked or 0.0, PAUSES[-1]))
+
+
+#: Seconds after which what is being collected makes room for something else, for answers may be waited for, for hours;
+#: and how much is begun then at most.
+ROOM_AFTER, MOST_AT_ONCE = 300.0, 8
+
+
+def room_at(begun: Collection[float]) -> float:
+    """When something else may be collected; ``begun``: when that began which is being collected now. One at a time, as
+    long as none takes long; infinity: only once one is done."""
+    if len(begun) >= MOST_AT_ONCE:
+        return math.inf
+    return max(begun) + ROOM_AFTER if begun else -math.inf
 
 
 # Absence ---------------------------------------------------------------------------------------------------------

@@ -98,12 +98,13 @@ def partial(raw: Path) -> Path:
 def _due(target: KnownJob, remote: RemoteJob) -> int:
     """How many answers the output of an ended job must have.
 
-    A job that succeeded with another number of requests than it was sent contradicts itself: all are due.
+    A job that succeeded with another number of requests than it was sent contradicts itself: all are due. So does one
+    that counts nothing at all, not even its requests.
     """
     counted = remote.succeeded + remote.failed
     if target.run.origin != "made":
         return counted
-    if remote.phase is Phase.SUCCEEDED and remote.total not in {0, target.job.requests}:
+    if remote.phase is Phase.SUCCEEDED and (remote.total not in {0, target.job.requests} or not remote.total + counted):
         return target.job.requests
     return min(counted, target.job.requests)
 

@@ -97,6 +97,8 @@ class Judge:
 
     def read(self, file: IO[bytes]) -> Generator[Judged]:
         """Judge a file, with the help of workers if it is large. Raises OSError, sqlite3.Error, StateError."""
+        if self._rows is not None:
+            self._rows.index_keys()
         source = file.fileno()
         size = os.fstat(source).st_size
         work = functools.partial(self.block, source)
@@ -120,7 +122,7 @@ class Judge:
             answer = self._parse(line.data)
             if isinstance(answer, Answer):
                 has_answers = True
-                wanted = self._asked.find(answer.key) if self._asked is not None else _UNKNOWN
+                wanted = self._asked.find(answer.key, labelled=answer.labelled) if self._asked is not None else _UNKNOWN
                 if wanted is None:
                     found.strays.append((offset, len(line.data), "FOREIGN_KEY"))
                     continue

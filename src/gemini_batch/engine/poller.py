@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gemini_batch.api.error_answers import discarded
 from gemini_batch.api.trouble import Trouble, meaning
 from gemini_batch.engine.backoff import (
     ABSENT_TIMES,
@@ -116,11 +117,7 @@ async def ask(service: Service, name: str, job: Job | None = None, *, server_tim
     if what is None and job is not None and (differs := _contradiction(job, remote)) is not None:
         what = f"a job that {differs}"
     if what is not None:
-        raise ServiceError(
-            f"The service was asked for {name} and answered with {what}.",
-            code="unreadable_answer",
-            next="That answer was discarded. Run the same command again later.",
-        )
+        raise discarded(f"The service was asked for {name} and answered with {what}.")
     return operation
 
 
@@ -236,9 +233,12 @@ class Polled:
 
 
 class Poller:
-    """Polls the active jobs of one run; ``due`` is the time of the next poll, by the monotonic clock."""
+    """Polls the active jobs of one run, or of several (``run`` None).
 
-    def __init__(self, session: Session, service: Service, run: Run, backoff: PollBackoff) -> None:
+    ``due`` is the time of the next poll, by the monotonic clock.
+    """
+
+    def __init__(self, session: Session, service: Service, run: Run | None, backoff: PollBackoff) -> None:
         self._session, self._service, self._run, self._backoff = session, service, run, backoff
         self._ledger, self._clock = session.ledger(), session.world.monotonic
         self.due = -math.inf
@@ -294,7 +294,7 @@ class Poller:
         """
         living = self._ledger.living_jobs(self._session.key_fingerprint())
         with contextlib.suppress(ServiceError):
-            await self._see_listed([job for job in living if job.run != self._run.id])
+            await self._see_listed([job for job in living if self._run is None or job.run != self._run.id])
 
     async def _through_list(self, jobs: list[Job]) -> list[Job]:
         """Search the list for jobs; returns those that it did not show. A list that cannot be read shows none."""
@@ -317,7 +317,7 @@ class Poller:
                 shown.add(job.id)
 
     async def _one(self, job: Job) -> None:
-        target = KnownJob(self._run, job)
+        target = KnownJob(self._run or self._ledger.run_of(job), job)
         try:
             operation = await ask(self._service, target.name, job)
         except ApiError as error:

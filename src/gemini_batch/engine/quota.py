@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch.engine.backoff import PAUSES, Backoff
 from gemini_batch.errors import ServiceError
@@ -28,6 +29,22 @@ class Limits:
     tokens: int | None
     jobs: int
     queue: int | None = None
+
+
+#: A job that neither holds all that waits nor is full takes at least one part in so many of the queue's room.
+CRUMBS = 8
+
+
+class Ahead(NamedTuple):
+    """Tokens in a model's queue before a job is sent: of jobs that may be there, and of those that were seen there.
+
+    A sum that is accepted counts the second, for a create without an answer is mostly refused. ``at``: when this was
+    read, by the monotonic clock.
+    """
+
+    possible: int
+    certain: int
+    at: float
 
 
 def room(queued: int, quota_bounds: QuotaBounds, stated: int | None = None) -> int | None:
@@ -69,6 +86,9 @@ _LONGEST_LIFE = 50 * 3600.0
 #: A project that creates many jobs (about 700) was refused for 12 to 24 hours, with none alive. A job of the same model
 #: that was created lately shows that nothing else is wrong, so this long is waited.
 _LONGEST_REFUSAL = 26 * 3600.0
+#: After more refusals in succession of a job that should fit, four hours with their pauses, smaller ones are tried; so
+#: many seconds after the first of them is accepted, one that should fit is tried again.
+_DOUBT, _TRIAL = 15, 3600.0
 _TOO_MANY = "the project may have created too many jobs: after about 700, none could be created for 12 to 24 hours"
 
 
@@ -81,20 +101,36 @@ class QueueQuota:
         #: No create before this moment of the monotonic clock.
         self.hold_until = -math.inf
         self.hold_why = ""
-        #: The file store was full at the last upload.
-        self.store_was_full = False
+        self._store_was_full = False
         self._refusals = Backoff()
-        self._refused_alone = 0
+        self._refused_at = -math.inf
+        #: How often any job was refused since a single request was, with no other alive; and one that should fit alone.
+        self._singles = self._contradictions = 0
+        #: What counts for this process while what was learned is in doubt, and until when.
+        self._trial: QuotaBounds | None = None
+        self._trial_until = math.inf
         #: A single request was refused with no other job alive, so tokens are not what the service refuses for.
         self._not_tokens = False
         #: What the last refusal means, in words.
         self.refusal = ""
         self._troubles = Backoff()
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the last create was refused, or the file store was full at the last upload."""
+        return self._store_was_full or self._refusals.tries > 0
+
     def queued(self, without: Job | None = None) -> int:
-        """Estimated tokens of all jobs in the model's queue, without those of the job ``without``."""
-        found = self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE)
+        """Estimated tokens of all jobs that may be in the model's queue, without those of the job ``without``."""
+        found = self._queued(certain=False)
         return found - without.tokens if without is not None and without.stage is JobStage.INTENDED else found
+
+    def ahead(self, job: Job) -> Ahead:
+        """What a job that is about to be sent finds in the model's queue."""
+        return Ahead(self.queued(job), self._queued(certain=True), self._clock())
+
+    def _queued(self, *, certain: bool) -> int:
+        return self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE, certain=certain)
 
     def living(self, without: Job | None = None) -> int:
         """How many jobs of the key may be alive, not counting ``without``."""
@@ -102,7 +138,13 @@ class QueueQuota:
         return found - 1 if without is not None and without.stage is JobStage.INTENDED else found
 
     def quota_bounds(self) -> QuotaBounds:
-        """The bounds learned for the model's queue."""
+        """The bounds that count for the model's queue."""
+        return self._tried() or self._learned()
+
+    def _tried(self) -> QuotaBounds | None:
+        return self._trial if self._clock() < self._trial_until else None
+
+    def _learned(self) -> QuotaBounds:
         return self._ledger.quota_bounds(self._key, self._model, at=self._now())
 
     def fits(self, job: Job) -> bool:
@@ -111,27 +153,40 @@ class QueueQuota:
             job, queued=self.queued(job), living=self.living(job), quota_bounds=self.quota_bounds(), limits=self._limits
         )
 
-    def accepted(self, job: Job, queued: int) -> None:
-        """Record that the service accepted a job on top of ``queued`` tokens."""
-        self._refusals, self._troubles, self._refused_alone = Backoff(), Backoff(), 0
+    def accepted(self, job: Job, ahead: Ahead) -> None:
+        """Record that the service accepted a job with this ahead of it."""
+        self._refusals, self._troubles = Backoff(), Backoff()
+        self._singles = 0
         self._not_tokens = False
-        self.store_was_full = False
-        self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=True))
+        self._store_was_full = False
+        taken = partial(learned_bounds, queued=ahead.certain, tokens=job.tokens, accepted=True)
+        if self._trial is not None:
+            self._trial = taken(self._trial)
+            self._trial_until = min(self._trial_until, self._clock() + _TRIAL)
+        if self._trial is None or self._trial.refused is None:  # as much is accepted as was in doubt
+            self._trial, self._contradictions = None, 0
+        self._record_bounds(taken(self._learned()))
 
-    def refused(self, job: Job, queued: int, error: ServiceError) -> bool:
-        """Record that a job on top of ``queued`` tokens was refused (429); returns whether only a smaller job may fit.
+    def refused(self, job: Job, ahead: Ahead, error: ServiceError) -> bool:
+        """Record that a job was refused (429) with this ahead of it; returns whether only a smaller job may fit.
 
-        A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait. After a
-        single request was refused with no other job alive, tokens are not the reason: what was learned is forgotten,
-        and nothing is learned until a job is accepted.
+        A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait. If it
+        is refused again and again, other programs fill the queue, or what is known is wrong, because jobs that counted
+        as alive had ended: then this process tries smaller jobs, with the pauses that waiting has, for an hour at a
+        time. After a single request was refused with no other job alive, tokens are not the reason: what was learned is
+        forgotten, and nothing is learned until a job is accepted.
 
         Raises ServiceError if a single request is refused repeatedly with no other job alive, or any job for hours: for
         more than a day if the service has created a job of this model lately.
         """
         # Creates that are in doubt were mostly refused, too: they would keep each other from being the only one.
         living = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE, certain=True)
-        self._refusals.failed(self._clock())
-        self._refused_alone = 0 if living else self._refused_alone + 1
+        possible = max(ahead.possible, self.queued(job))  # others were created during the upload
+        if again := ahead.at >= self._refused_at:  # several jobs that are refused at the same time count once
+            self._refusals.failed(self._clock())
+            self._refused_at = self._clock()
+        refuses_all = not living and (job.requests == 1 or self._not_tokens)
+        self._singles = self._singles + again if refuses_all else 0
         if living:
             self._refusals.excused(self._clock())  # room appears when they end, whenever that is
         lately = self._now() - _LONGEST_LIFE
@@ -143,7 +198,7 @@ class QueueQuota:
                 next=f"Another program may use the same project, or {_TOO_MANY}. Run the same command again later. "
                 + error.message,
             )
-        if job.requests == 1 and self._refused_alone > len(PAUSES) and not works:
+        if self._singles > len(PAUSES) and not works:
             raise ServiceError(
                 "The service refuses even a single request (429), although no other job is in the queue.",
                 code="refused_at_all",
@@ -151,24 +206,37 @@ class QueueQuota:
                 f"{_TOO_MANY}; then run the same command the next day. {error.message}",
             )
         if job.requests == 1 and not living:
-            self._not_tokens = True
-            self._record_bounds(QuotaBounds(None, self.quota_bounds().accepted))
-        elif not self._not_tokens and (living == 0 or queued):
-            self._record_bounds(learned_bounds(self.quota_bounds(), queued=queued, tokens=job.tokens, accepted=False))
+            self._not_tokens, self._trial = True, None
+            self._record_bounds(QuotaBounds(None, self._learned().accepted))
+        elif not self._not_tokens and (living == 0 or possible):
+            self._learn(job, ahead, possible, again=again)
         # With nothing else in the queue, a smaller job may fit at once; otherwise, room appears when a job ends.
         most = room(0, self.quota_bounds(), self._limits.queue)
         smaller = job.requests > 1 and most is not None and job.tokens > most
         self.refusal = "The queue is full (429)" if living else "The service refuses new jobs (429), and none is alive"
-        pause = 0.0 if smaller and living == 0 else self._refusals.pause(error)
+        searches = smaller and living == 0 and self._tried() is None
+        pause = 0.0 if searches else self._refusals.pause(error)
         self._hold(pause, f"{self.refusal[0].lower()}{self.refusal[1:]}; trying again later")
         return smaller
+
+    def _learn(self, job: Job, ahead: Ahead, possible: int, *, again: bool) -> None:
+        if (trial := self._tried()) is not None:
+            self._trial = learned_bounds(trial, queued=possible, tokens=job.tokens, accepted=False)
+            return
+        known = self._learned()
+        contradicted = ahead.certain + job.tokens <= (known.accepted or 0) and ahead.certain * CRUMBS <= job.tokens
+        self._contradictions = self._contradictions + again if contradicted else 0
+        if self._contradictions > _DOUBT:
+            self._trial, self._trial_until = QuotaBounds(job.tokens, None), math.inf
+        else:
+            self._record_bounds(learned_bounds(known, queued=possible, tokens=job.tokens, accepted=False))
 
     def store_full(self, freed: int, error: ServiceError) -> float:
         """Record that the file store is full and ``freed`` files were deleted; returns the seconds until the next try.
 
         Raises ``error`` if it has been full for hours.
         """
-        self.store_was_full = True
+        self._store_was_full = True
         if freed:
             self._troubles = Backoff()
             return 0.0
@@ -197,5 +265,5 @@ class QueueQuota:
         self.hold_until, self.hold_why = self._clock() + seconds, why
 
     def _record_bounds(self, quota_bounds: QuotaBounds) -> None:
-        if quota_bounds != self.quota_bounds():
+        if quota_bounds != self._learned():
             self._ledger.set_quota_bounds(self._key, self._model, quota_bounds, at=self._now())

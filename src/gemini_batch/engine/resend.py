@@ -12,7 +12,7 @@ import msgspec
 from gemini_batch.answers.parse import Answer, parse_line
 from gemini_batch.errors import NotFinished
 from gemini_batch.events import Notice
-from gemini_batch.report.leftovers import cancelled_elsewhere, leftover, rule_for
+from gemini_batch.report.leftovers import cancelled_elsewhere, leftover, rule_for, unsucceeded
 from gemini_batch.report.next_steps import after_cancel
 from gemini_batch.transcript.sizes import span
 
@@ -86,6 +86,19 @@ class Resender:
         self.due.pop(job.ordinal, None)
         rule = rule_for(rows, job, self._attempts)
         rows.requeue(job.ordinal, reasons=rule.reasons, most=rule.most, most_unanswered=rule.most_unanswered)
+
+
+def next_sending(session: Session, run: Run, attempts: int) -> float | None:
+    """When requests of a run are to be sent next, by the monotonic clock: those that wait now, those of collected jobs
+    when they are due; None if there are none. Raises StateError."""
+    folder, jobs = session.state_folder.run(run.id), session.ledger().jobs_of(run.id)
+    resender = Resender(session, folder, attempts)
+    with folder.rows() as rows:
+        if rows.waiting().requests or not all(job.stage.made for job in jobs):
+            return session.world.monotonic()
+        for job in unsucceeded(rows, jobs):
+            resender.note(rows, job)
+    return min(resender.due.values(), default=None)
 
 
 def _asked_for(folder: RunFolder, rows: Rows, job: Job) -> float:

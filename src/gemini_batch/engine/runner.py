@@ -22,9 +22,9 @@ from gemini_batch.engine.creating.budget import OverBudgetError
 from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
 from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.poller import Poller
-from gemini_batch.engine.quota import Limits, QueueQuota
+from gemini_batch.engine.quota import Ahead, Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
-from gemini_batch.engine.telling import Teller
+from gemini_batch.engine.telling import GONE, Teller, lost
 from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import forget_inputs, inputs_of
 from gemini_batch.engine.uploads.room import make_room
@@ -33,7 +33,6 @@ from gemini_batch.events import Notice, in_thread
 from gemini_batch.memory.claims import TakenError
 from gemini_batch.memory.recall import recall
 from gemini_batch.report.leftovers import unsucceeded
-from gemini_batch.report.next_steps import costing
 from gemini_batch.session import KnownJob
 from gemini_batch.store.ledger.records import Job, JobStage
 from gemini_batch.transcript.sizes import counted
@@ -71,10 +70,11 @@ class Runner:
         webhook_url: str | None = None,
         bell: Bell[Notice] | None = None,
         manner: Manner | None = None,
+        until: s.Until = "finished",
     ) -> None:
         """``leftovers``: jobs collected earlier, of which requests may be resent. ``stopper``: send nothing; collect,
         then raise it. ``webhook_url``: where the service announces the ends of jobs. ``bell``: rings for each such
-        announcement. ``manner``: how requests are sent.
+        announcement. ``manner``: how requests are sent. ``until``: when to end.
         """
         self._session, self._service, self._run = session, service, run
         self._ledger, self._folder = session.ledger(), session.state_folder.run(run.id)
@@ -92,7 +92,7 @@ class Runner:
         self._backoffs: defaultdict[int, Backoff] = defaultdict(Backoff)
         self._disappearances = Disappearances()
         self._resender = Resender(session, self._folder, attempts)
-        self._stopper, self._closed = stopper, stopper is not None
+        self._stopper, self._closed, self._until = stopper, stopper is not None, until
         self._store_full = False
         self._attachments = JobAttachments(session, service, self._ledger, run, self._folder)
         self._waiting: Waiting | None = None
@@ -140,9 +140,10 @@ class Runner:
             later=self._later,
             closed=self._closed,
             resend=self._resender.due,
-            one_at_a_time=self._quota.store_was_full,
+            one_at_a_time=self._quota.is_doubtful,
             poor=self._poor,
             via=self._flex.way(self._waits(rows)),
+            until=self._until,
         )
         by_ordinal = {job.ordinal: job for job in jobs}
         for action in s.schedule(facts, self._limits, self._clock()):
@@ -212,7 +213,7 @@ class Runner:
         maker = self._flex if job.via == "flex" else self._submitter()
         # Read before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
         # seem larger than it was.
-        queued = self._quota.queued(job)
+        ahead = self._quota.ahead(job)
         try:
             made = await maker.make(job)
         except TakenError:
@@ -226,7 +227,7 @@ class Runner:
             return
         except ServiceError as error:
             try:
-                await self._not_made(rows, self._ledger.job(job.id), queued, error)
+                await self._not_made(rows, self._ledger.job(job.id), ahead, error)
             except ServiceError as end:
                 self._close(end)
             return
@@ -237,7 +238,7 @@ class Runner:
             return
         if made.stage is JobStage.UPLOADED:  # other jobs have filled the queue meanwhile; this one waits
             return
-        self._quota.accepted(job, queued)
+        self._quota.accepted(job, ahead)
         self._poller.soon()
 
     def _submitter(self) -> Submitter:
@@ -249,7 +250,7 @@ class Runner:
             webhook_url=self._webhook_url,
         )
 
-    async def _not_made(self, rows: Rows, job: Job, queued: int, error: ServiceError) -> None:
+    async def _not_made(self, rows: Rows, job: Job, ahead: Ahead, error: ServiceError) -> None:
         trouble = meaning(error)
         if trouble is Trouble.STORE_FULL:
             self._store_full = True
@@ -260,7 +261,7 @@ class Runner:
             then = f"deleted {counted(freed, 'unneeded file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
-            if not self._quota.refused(job, queued, error):
+            if not self._quota.refused(job, ahead, error):
                 waiting = f"{counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
                 self._emit(Notice(f"{self._quota.refusal}; {waiting} waiting."))
                 return
@@ -280,17 +281,17 @@ class Runner:
 
     async def _recall(self, rows: Rows, job: Job) -> None:
         """Drop a job of which another run has sent or answered requests meanwhile, and look them all up again."""
-        await self._split(rows, job)
-        async with self._writing:
-            self._waiting = None
-            await in_thread(lambda emit: recall(self._session.state_folder, self._run.id, emit=emit), self._emit)
+        await self._split(rows, job, taken=True)
+        self._teller.forget()
         self._emit(Notice("Another run sent some of these requests meanwhile; they are not sent twice."))
 
-    async def _split(self, rows: Rows, job: Job) -> None:
+    async def _split(self, rows: Rows, job: Job, *, taken: bool = False) -> None:
         """Drop a job that was not created: its requests wait again, for smaller jobs or other answers."""
         async with self._writing:
             self._waiting = None
             drop(self._ledger, rows, job, at=self._now())
+            if taken:  # before a plan that waits meanwhile takes them once more, to be refused once more
+                await in_thread(lambda emit: recall(self._session.state_folder, self._run.id, emit=emit), self._emit)
         await self._forget_input(job)
 
     def _close(self, error: Error) -> None:
@@ -374,13 +375,12 @@ class Runner:
             self._stopper = error
 
     async def _gone(self, job: Job) -> None:
-        await self._lose(job, "JOB_GONE", f"The service no longer has {job.batch}; someone else may have deleted it.")
+        await self._lose(job, "JOB_GONE", GONE.format(job.batch))
         self._quota.freed()
 
     async def _lose(self, job: Job, reason: str, message: str) -> None:
         """Mark a job's requests as missing for good; the answers of other jobs are unaffected."""
-        again = Next("retry", self._run.id, "--only", "missing", why=costing(self._run, "resends its requests"))
-        self._emit(Notice(f"{message} Its requests remain unanswered.", "warning", again))
+        self._emit(lost(self._run, message))
         await lose(self._session, KnownJob(self._run, job), reason, writing=self._writing)
 
     def _note_leftovers(self, rows: Rows, job: Job) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from gemini_batch.engine.quota import Limits, room
+from gemini_batch.engine.quota import CRUMBS, Limits, room
 from gemini_batch.store.ledger.records import Job, JobStage, QuotaBounds, Via
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gemini_batch.store.rows.row_records import Waiting
 
 
+Until = Literal["sent", "collected", "finished"]
+"""When work on a run ends here: once every request is sent, and nothing is collected; once every job that has ended is
+collected, and nothing is sent; once every request has had all of its attempts."""
 #: Seconds between polls of other runs' jobs, whose end makes room in the queue.
 POLL_OTHERS_EVERY = 60.0
 #: Number of jobs that are uploaded and created at the same time. One connection seldom uses all of a line.
@@ -40,9 +43,9 @@ class Facts:
     a time; infinity: not by this process, which does not poll active ones either. ``others``: whether, by the ledger,
     other runs' jobs of the key are alive; ``poll_others_at``: when they are polled next. ``closed``: the service has
     refused a job for good, so nothing more is planned or created. ``resend``: when requests of collected jobs are to
-    wait again, by the jobs' ordinals. ``one_at_a_time``: the file store was full recently, so a single upload tests
-    whether there is room again. ``poor``: the next request may cost more than the budget has left, until a job is
-    collected. ``via``: how the waiting requests are to be sent.
+    wait again, by the jobs' ordinals. ``one_at_a_time``: the last create was refused, or the file store was full, so
+    a single job tests whether there is room again. ``poor``: the next request may cost more than the budget has left,
+    until a job is collected. ``via``: how the waiting requests are to be sent. ``until``: when to end.
     """
 
     waiting: Waiting
@@ -62,6 +65,7 @@ class Facts:
     one_at_a_time: bool = False
     poor: bool = False
     via: Via = "batch"
+    until: Until = "finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Every request has had all of its attempts."""
+    """What was to be done is done (:data:`Until`)."""
 
 
 Action = Plan | Make | Poll | PollOthers | Collect | Release | Wait | Finished
@@ -128,26 +132,44 @@ def schedule(facts: Facts, limits: Limits, now: float) -> list[Action]:
     live = [job for job in facts.jobs if job.dropped_at is None]
     idle = [job for job in live if job.ordinal not in facts.busy]
     alive = tuple(job.ordinal for job in idle if job.stage is JobStage.CREATED and job.ordinal not in facts.later)
-    actions: list[Action] = _collect(facts, live, idle, now)
-    resend = {} if facts.closed else facts.resend
+    actions: list[Action] = [] if facts.until == "sent" else _collect(facts, live, idle, now)
+    sends = not facts.closed and facts.until != "collected"
+    resend = facts.resend if sends else {}
     actions += [Release(ordinal) for ordinal, due in resend.items() if now >= due]
-    if not facts.closed:
+    if sends:
         actions += _make(facts, limits, now, [job for job in live if job.via == "batch"])
-    actions += _call(facts, [job for job in live if job.via == "flex" and not job.stage.made])
+    if facts.until != "collected":
+        actions += _call(facts, [job for job in live if job.via == "flex" and not job.stage.made])
     if alive and now >= facts.poll_at:
         actions.append(Poll(alive))
     if actions:
         return actions
     times = [*_due(facts, idle, now, alive=bool(alive)), *resend.values()]
-    unsent = not facts.closed and bool((facts.waiting.requests and not facts.poor) or _unmade(live))
+    unsent = sends and bool((facts.waiting.requests and not facts.poor) or _unmade(live))
     if unsent and facts.others and not facts.busy and now >= facts.poll_others_at:
         return [PollOthers()]
     if not times and not facts.busy and not unsent:
+        return [Finished()]
+    if (facts.until == "sent" and _is_sent(facts, live)) or (facts.until == "collected" and _is_collected(facts, live)):
         return [Finished()]
     given_up = any(job.stage is JobStage.CREATED and job.ordinal in facts.later for job in live)
     if given_up and not alive and not facts.busy and not times and now >= facts.hold_until:
         return [Finished()]  # a job that cannot be polled leaves no room for what waits; the next process may find some
     return [_wait(facts, limits, now, times, unsent=unsent)]
+
+
+def _is_sent(facts: Facts, live: list[Job]) -> bool:
+    """Whether all that is left is to wait, for jobs at the service or until requests are resent, or to collect jobs. Of
+    a run that is closed, nothing is sent."""
+    if facts.closed:
+        return not facts.busy
+    unsent = facts.waiting.requests or _unmade(live)
+    return not (unsent or facts.busy or facts.later)
+
+
+def _is_collected(facts: Facts, live: list[Job]) -> bool:
+    """The same for ended jobs. A run that is closed ends with an error, when all of its jobs are collected."""
+    return not (any(job.stage is JobStage.ENDED for job in live) or facts.busy or facts.later or facts.closed)
 
 
 def _unmade(jobs: list[Job]) -> list[Job]:
@@ -183,14 +205,17 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
     planned = [job for job in making if job.stage is not JobStage.INTENDED]
     ready = [job for job in planned if job.ordinal not in facts.busy]
     begun = [job for job in planned if job.ordinal in facts.busy]
-    if facts.one_at_a_time and ready:
-        ready = [] if begun else ready[:1]
+    makers = sum(job.ordinal in facts.busy for job in making)
+    if facts.one_at_a_time and (makers or doubtful):
+        ready = []
     queued = facts.queued + sum(job.tokens for job in begun)
     free = room(queued, facts.quota_bounds, limits.queue)
-    slots = min(limits.jobs - facts.living, MAKERS) - len(begun)
+    slots = min(limits.jobs - facts.living - len(begun), MAKERS - makers)
     actions: list[Action] = [Make(job.ordinal) for job in doubtful if job.ordinal not in facts.busy]
     sent = False
     for job in ready:
+        if sent and facts.one_at_a_time:
+            break
         alone = queued == 0 and not sent
         if slots > 0 and (free is None or job.tokens <= free or alone):
             actions.append(Make(job.ordinal))
@@ -206,11 +231,22 @@ def _make(facts: Facts, limits: Limits, now: float, live: list[Job]) -> list[Act
         or not facts.waiting.requests
         or facts.via != "batch"
         or facts.poor
-        or free == 0
+        or (free is not None and free < _least(facts, limits))
     ):
         return actions
     bounds = [bound for bound in (limits.tokens, free) if bound is not None]
     return [Plan(min(bounds) if bounds else None)]
+
+
+def _least(facts: Facts, limits: Limits) -> int:
+    """The tokens for which there must be room before a job is planned: crumbs of the queue would become many jobs.
+
+    What fills a job by its other limits is no crumb.
+    """
+    whole, waiting = room(0, facts.quota_bounds, limits.queue) or 0, facts.waiting
+    share = min(1.0, limits.requests / waiting.requests, limits.bytes / max(1, waiting.bytes))
+    job = int(waiting.tokens * share)
+    return max(1, min(job if limits.tokens is None else min(job, limits.tokens), whole // CRUMBS))
 
 
 def _call(facts: Facts, unmade: list[Job]) -> list[Action]:
@@ -240,7 +276,7 @@ def _wait(facts: Facts, limits: Limits, now: float, times: list[float], *, unsen
         why = "the model's queue is full; sending more when jobs end"
     elif facts.poor and facts.waiting.requests and not facts.closed:
         why = "the rest may cost more than the budget has left; sending more when jobs are collected"
-    elif facts.resend and min(times) in facts.resend.values():
+    elif times and min(times) in facts.resend.values():
         why = "pausing before requests are resent"
     else:
         why = "the service is working"

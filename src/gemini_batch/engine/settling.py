@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gemini_batch.catalog import Method
-from gemini_batch.errors import UsageError
+from gemini_batch.errors import Error, UsageError
 from gemini_batch.jsonl import read_at, read_lines
 from gemini_batch.money.limits import PICO, nano, row_prices
 from gemini_batch.money.row_bounds import row_bound
@@ -94,7 +94,7 @@ def count_earlier(session: Session, jobs: Iterable[Job]) -> None:
             what = "cost bounded"
             job = ledger.update_job(job, what, at=now, bound=most.nano, unbounded=most.unknown)  # noqa: PLW2901
         if job.stage is JobStage.COLLECTED and job.settled is None:
-            if run.requests_known:
+            if run.requests_known and run.freed_at is None:  # a finished shard keeps no place of a request
                 with folder.rows() as rows:
                     note_bounds(rows, folder, run)
             found = settle(session, run, job)
@@ -106,28 +106,30 @@ def _most_of(session: Session, run: Run, job: Job, folder: RunFolder) -> Most | 
     """What a job costs at most, by the lines that it was sent with; None if these, or the prices, are not known."""
     at = job.created_at or job.intended_at or session.world.now()
     prices = row_prices(session.prices, job.model, at, tiers=job.tiers)
-    path = folder.input(job.part)
-    if prices is None or not run.requests_known or not path.exists():
+    if prices is None or not run.requests_known or not folder.has_input(job.part):
         return None
     embeds, pico, unknown, lines = run.method is Method.EMBED, 0, 0, 0
-    with path.open("rb") as file:
-        file.seek(job.offset)
-        for line in read_lines(file):
-            if lines >= job.requests:
-                break
-            lines += 1
-            cost = prices.most(*row_bound(line.data, embeds=embeds))
-            pico, unknown = pico + (cost or 0), unknown + (cost is None)
+    try:
+        with folder.open_input(job.part) as file:
+            file.seek(job.offset)
+            for line in read_lines(file):
+                if lines >= job.requests:
+                    break
+                lines += 1
+                cost = prices.most(*row_bound(line.data, embeds=embeds))
+                pico, unknown = pico + (cost or 0), unknown + (cost is None)
+    except Error:  # a shard that was changed, or whose bucket cannot be read now
+        return None
     return Most(-(-pico // PICO), unknown + max(0, job.requests - lines))
 
 
 def note_bounds(rows: Rows, folder: RunFolder, run: Run) -> None:
     """Note the bounds of requests that an earlier version entered. Raises StateError."""
     missing = rows.without_bounds()
-    if not missing or not folder.requests.exists():
+    if not missing or not folder.has_input(None):
         return
     embeds = run.method is Method.EMBED
-    with folder.requests.open("rb") as file:
+    with folder.open_requests() as file:
 
         def bounds() -> Iterator[tuple[RowBound, int]]:
             for seq, offset, length in missing:

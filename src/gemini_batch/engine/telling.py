@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_batch.events import ignore_events, in_thread
+from gemini_batch.errors import Next
+from gemini_batch.events import Notice, ignore_events, in_thread
+from gemini_batch.report.next_steps import costing
 from gemini_batch.report.stragglers import oldest
 from gemini_batch.report.summary import Progress
 from gemini_batch.store.ledger.records import JobStage
@@ -22,8 +24,16 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.state_folder import RunFolder
 
+#: What is said of a job that the service certainly no longer has.
+GONE = "The service no longer has {}; someone else may have deleted it."
 #: Seconds between what is told of calls.
 AGAIN = 1.0
+
+
+def lost(run: Run, message: str) -> Notice:
+    """What to say of a job whose answers are lost; ``message``: how."""
+    again = Next("retry", run.id, "--only", "missing", why=costing(run, "resends its requests"))
+    return Notice(f"{message} Its requests remain unanswered.", "warning", again)
 
 
 class Teller:
@@ -49,6 +59,10 @@ class Teller:
         if self._last is not None and (turns or self._clock() - self._told >= AGAIN):
             self._last()
 
+    def forget(self) -> None:
+        """Count all rows the next time: some took an answer from another run."""
+        self._progress.forget()
+
     async def count(self, jobs: tuple[Job, ...], *, busy: AbstractSet[int]) -> None:
         """Count what is told from now on. ``busy`` as for :meth:`Progress.count`.
 
@@ -59,7 +73,7 @@ class Teller:
 
         def counted(_: EventHandler) -> None:
             with self._folder.rows() as rows:
-                self._progress.count(rows, self._run, jobs, busy)
+                self._progress.read(rows, self._run, jobs, busy)
 
         await in_thread(counted, ignore_events)
 

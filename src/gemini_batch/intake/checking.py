@@ -38,13 +38,15 @@ class Check:
 
     ``terms``: the model whose own rules count, too. ``origins``: for whom rows are recognised in other runs, by method;
     nothing: they are not. ``answer_schema``: the JSON Schema, as JSON, that answers are to satisfy instead of the one
-    in a request. ``attachments``: the SHA-256 of each file that requests may name by a placeholder.
+    in a request. ``attachments``: the SHA-256 of each file that requests may name by a placeholder. ``remembered``
+    False: the rows are not to be recognised in other runs.
     """
 
     terms: Terms
     origins: Mapping[Method, Origin]
     answer_schema: bytes | None = None
     attachments: frozenset[str] = frozenset()
+    remembered: bool = True
 
 
 class Found:
@@ -76,8 +78,9 @@ class Found:
         self.more = True
 
 
-def check_block(check: Check, source: int, task: tuple[Block, int | None]) -> Found:
-    """Check each line of a block of the open file ``source``; only so many requests are of interest. Raises OSError."""
+def check_block(check: Check, source: int | None, task: tuple[Block, int | None]) -> Found:
+    """Check each line of a block of the open file ``source``, or one that has its bytes; only so many requests are of
+    interest. Raises OSError."""
     block, most = task
     return _Checking(check, block).read(opened(source, block), most)
 
@@ -137,6 +140,8 @@ class _Checking:
         if origin is not None:
             fingerprint, body, outside, owned = origin.marks_of(checked.key, checked.request, checked.method, named)
             found.owned = found.owned or owned
+            if not check.remembered:
+                fingerprint, body = b"", None
         tokens, embeds = estimate_tokens(data, only_text=checked.settings is not None), checked.method is Method.EMBED
         found.rows.append(
             (

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
+def shape_of(request: dict[str, Any], prompt: str | None = None) -> str:
+    """A hash of a run's first request, without texts and media, and of the template of a table's ``prompt``.
 
-def shape_of(requests: Path, prompt: str | None = None) -> str:
-    """A hash of the first request without its texts and media, and of the template of a table's ``prompt``.
-
-    Runs of the same shape and model have answers of similar length. Raises OSError.
+    Runs of the same shape and model have answers of similar length.
     """
-    with requests.open("rb") as file:
-        request = msgspec.json.decode(file.readline())["request"]
     settings = {name: value for name, value in request.items() if name not in {"contents", "content"}}
     turns = request.get("contents") or request.get("content")
     known: list[Any] = [settings, _outline(turns), prompt]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from gemini_batch.catalog import Method
 from gemini_batch.errors import InvalidInput, Next, Problem, UsageError
 from gemini_batch.events import Notice, in_thread
 from gemini_batch.intake.attachment_list import list_attachments
+from gemini_batch.intake.job_titles import default_name
 from gemini_batch.intake.model_checks import (
     advise,
     advise_on_embeddings,
@@ -29,13 +29,16 @@ from gemini_batch.intake.model_checks import (
 from gemini_batch.intake.shape import shape_of
 from gemini_batch.intake.staging import Staged, stage
 from gemini_batch.intake.tabular import prepare
+from gemini_batch.intake.terms import terms_of
 from gemini_batch.jsonl import sha256_of, utf8_text
 from gemini_batch.memory.fingerprint import Origin
+from gemini_batch.objects.names import named
+from gemini_batch.store.integrity import refuse_shard
 from gemini_batch.store.ledger.records import Run, identity
 from gemini_batch.store.ledger.run_options import RunOptions, Selection
+from gemini_batch.store.shard_manifest import check_same
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.note import keep_table
-from gemini_batch.validation.conform import Terms
 from gemini_batch.validation.inputfile import check_file
 from gemini_batch.validation.request_traits import file_id_of
 
@@ -44,13 +47,12 @@ if TYPE_CHECKING:
 
     from gemini_batch.intake.tabular import Prepared, TableInput
     from gemini_batch.money.limits import MaxUsd, Usd
+    from gemini_batch.objects.reading import ObjectFile
     from gemini_batch.session import Session
-    from gemini_batch.store.ledger.ledger import Ledger
+    from gemini_batch.store.shard_manifest import Shard, ShardManifest
     from gemini_batch.store.state_folder import RunFolder
 
-
-_SHOWN_WARNINGS = 20
-_SHOWN_URI = 100
+_SHOWN_WARNINGS, _SHOWN_URI = 20, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,8 @@ class Submission:
     ``model_check`` False: no model is refused, nor a line by a rule of its model. ``lenient``: refuse only
     lines that the service certainly refuses. ``limit``, ``sample``: send only so many, the first or a random choice.
     ``new``: send all again, whatever was answered before. ``dedupe``: send identical requests once. ``table``: the
-    rows of which the requests are made; ``source`` is their file once they are (``prepared``).
+    rows of which the requests are made; ``source`` is their file once they are (``prepared``). ``shard``: ``source`` is
+    this shard of a manifest, and stays where it is; ``remote``: it is this object, which ``source`` only names.
     """
 
     source: Path
@@ -77,11 +80,13 @@ class Submission:
     max_usd: MaxUsd | Usd | None = None
     table: TableInput | None = None
     prepared: Prepared | None = None
+    shard: tuple[ShardManifest, Shard] | None = None
+    remote: ObjectFile | None = None
 
     @property
     def named(self) -> str:
         """The file or table, as messages name it."""
-        return str(self.source) if self.table is None else self.table.name
+        return named(self.source) if self.table is None else self.table.name
 
     @property
     def selection(self) -> Selection:
@@ -91,8 +96,7 @@ class Submission:
     @property
     def options(self) -> RunOptions:
         """What it says about the run."""
-        options = RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None)
-        return options.capped(self.max_usd)
+        return RunOptions(name=self.name, selection=self.selection, dedupe=self.dedupe or None).capped(self.max_usd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +122,7 @@ async def prepared(session: Session, submission: Submission, *, needs_key: bool 
         key_of(session.settings)
     token, table = session.world.token(8), submission.table
     with session.state_folder.staging(session.world.token(8)) as scratch:
-        terms = (
-            Terms(submission.model or "", submission.lenient)
-            if submission.model_check
-            else Terms("", submission.lenient)
-        )
+        terms = terms_of(session, submission.model or "", check=submission.model_check, lenient=submission.lenient)
         done = await in_thread(
             lambda emit: prepare(table, scratch.path, name=token, terms=terms, emit=emit), session.emit
         )
@@ -150,13 +150,18 @@ def known_by_hash(
     session: Session, submission: Submission, sha256: str, methods: Iterable[Method], key: str
 ) -> Run | None:
     """The run of requests with this hash; ``key``: of the project whose files they may name. Raises StateError."""
-    ledger, address, content = session.ledger(), address_of(session.settings), _content(submission, sha256)
-    names = (
+    runs = map(session.ledger().newest_with_identity, identities(session, submission, sha256, methods, key))
+    return next(filter(None, runs), None)
+
+
+def identities(session: Session, submission: Submission, sha256: str, methods: Iterable[Method], key: str) -> list[str]:
+    """What a run of requests with this hash can be recognised by. Arguments as for :func:`known_by_hash`."""
+    address, content = address_of(session.settings), _content(submission, sha256)
+    return [
         identity(content, method.value, model_of(submission, method), address, key_fingerprint=owner)
         for method in methods
         for owner in ("", key)
-    )
-    return next((known for name in names if (known := ledger.newest_with_identity(name)) is not None), None)
+    ]
 
 
 def _content(submission: Submission, sha256: str) -> str:
@@ -190,13 +195,13 @@ async def enter_run(
     Raises UsageError (InvalidInput with every problem of the file), StateError, and what ``before_new`` raises.
     """
     check_submission(submission)
-    offline = session.settings.offline
-    check_file(submission.source, offline=offline)  # a problem with the file itself is reported before a missing key
+    # A problem with the file itself is reported before a missing key.
+    if submission.remote is None:
+        check_file(submission.source, offline=session.settings.offline)
     key_of(session.settings)
-    address = session.name_blank_address()
-    ledger = session.ledger()
-    old = besides.id if besides else None
-    if not submission.new and besides is None and (known := await _known_run(session, submission)) is not None:
+    address, ledger, old = session.name_blank_address(), session.ledger(), besides and besides.id
+    look = not submission.new and besides is None and submission.shard is None  # a shard has to have the hash it states
+    if look and (known := await _known_run(session, submission)) is not None:
         _keep_table(submission, session.state_folder.run(known.id))
         return Entered(known, is_new=False, warnings=address)
     token = session.world.token(8)
@@ -207,6 +212,8 @@ async def enter_run(
             options = msgspec.structs.replace(options, name=default_name(Path(submission.named), run.id))
         run = msgspec.structs.replace(run, options=options.encoded())
         assert run.identity is not None
+        if submission.shard is None and not submission.new:
+            refuse_shard(ledger.newest_with_identity(run.identity, written=True))
         await before_new(session, run, submission.new)
         place = session.state_folder.run(run.id)
         while True:
@@ -214,6 +221,7 @@ async def enter_run(
             if newest is not None and not submission.new and newest.id != old:
                 _keep_table(submission, session.state_folder.run(newest.id))
                 return Entered(newest, is_new=False, warnings=warnings)
+            await session.check_can_send()
             _keep_table(submission, folder)
             # The folder exists before the ledger names it; a folder unknown to the ledger only takes disk space.
             folder.path.rename(place.path)
@@ -257,6 +265,7 @@ async def _stage_run(
             method = known.methods[0] if known.methods else Method.GENERATE
             advise(session, submission.model, method, today, said, refuse=True)
     address, key_fingerprint = address_of(session.settings), session.key_fingerprint()
+    terms = terms_of(session, model_of(submission, Method.GENERATE), check=refuse, lenient=submission.lenient)
     try:
         staged = await in_thread(
             lambda emit: stage(
@@ -264,11 +273,13 @@ async def _stage_run(
                 folder,
                 origin=lambda method: Origin(address, key_fingerprint, model_of(submission, method)),
                 max_bytes=max_bytes,
-                terms=Terms(model_of(submission, Method.GENERATE) if refuse else "", submission.lenient),
+                terms=terms,
                 can_see=_can_see(session) if session.settings.offline else None,
                 attachments=submission.prepared.attachments if submission.prepared else (),
                 offline=session.settings.offline,
                 answer_schema=None if submission.prepared is None else submission.prepared.answer_schema,
+                in_place=submission.shard is not None,
+                remote=submission.remote,
                 emit=emit,
             ),
             session.emit,
@@ -277,6 +288,8 @@ async def _stage_run(
         if submission.prepared is None:
             raise
         raise submission.prepared.in_rows(error) from error
+    if submission.shard is not None:
+        check_same(*submission.shard, requests=staged.requests, sha256=staged.sha256, method=staged.method)
     _warn(session, submission, staged, said)
     _name_unseen(session, staged)
     model = model_of(submission, staged.method)
@@ -303,15 +316,17 @@ async def _stage_run(
         requests=staged.requests,
         bytes=staged.bytes,
         sha256=staged.sha256,
-        source=None if submission.prepared else utf8_text(str(submission.source.absolute())),
-        shape=shape_of(folder.requests, submission.prepared.recipe.prompt if submission.prepared else None),
+        source=None if submission.prepared else utf8_text(named(submission.source.absolute())),
+        shape=shape_of(staged.first, submission.prepared.recipe.prompt if submission.prepared else None),
+        shards=submission.shard and submission.shard[0].id,
+        in_place=submission.shard is not None,
     )
     return run, said
 
 
 def _warn(session: Session, submission: Submission, staged: Staged, said: list[str]) -> None:
     """Report the warnings about lines, or rows; the same one about many of them is reported once."""
-    source, made = Path(submission.named), submission.prepared
+    source, made = submission.named, submission.prepared
     unit = "line" if made is None else "row"
     alike: dict[tuple[str | None, str], list[Problem]] = {}
     for problem in staged.warnings:
@@ -322,7 +337,7 @@ def _warn(session: Session, submission: Submission, staged: Staged, said: list[s
         more = f" (the same in {len(others):,} more {unit}{'s' if len(others) > 1 else ''})" if others else ""
         say(session, said, f"{_sentence(source, first).removesuffix('.')}{more}.", first.next)
     if left := staged.warning_count - sum(map(len, shown)):
-        see = Next("validate", str(source), why="shows all of them") if made is None else None
+        see = Next("validate", source, why="shows all of them") if made is None else None
         say(session, said, f"{left:,} more warnings.", see)
 
 
@@ -380,18 +395,6 @@ def check_selection(selection: Selection) -> None:
         raise UsageError("--sample-seed has no effect without --sample.", field="--sample-seed", code="bad_argument")
 
 
-def _sentence(source: Path, problem: Problem) -> str:
-    place = ":".join(str(p) for p in (source.name, problem.line, problem.field) if p is not None)
+def _sentence(source: str, problem: Problem) -> str:
+    place = ":".join(str(p) for p in (Path(source).name, problem.line, problem.field) if p is not None)
     return f"{place}: {problem.message.removesuffix('.')}."
-
-
-def default_name(source: Path, run_id: str) -> str:
-    """The default display name, from the names of file and run."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-")[:80] or "requests"
-    return f"{stem}-{run_id.removeprefix('run-')}"
-
-
-def display_name(ledger: Ledger, run: Run, options: RunOptions) -> str:
-    """The display name of a run's jobs: the user's, else that of its first job, else one from the file's name."""
-    first = next(iter(ledger.jobs_of(run.id) or ledger.all_jobs_of(run.id)), None)
-    return options.name or (first.display_name if first else default_name(Path(run.source or run.id), run.id))

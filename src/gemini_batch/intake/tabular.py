@@ -13,6 +13,7 @@ import msgspec
 from gemini_batch.errors import InvalidInput, UsageError
 from gemini_batch.events import Transfer
 from gemini_batch.jsonl import private_open, utf8_text
+from gemini_batch.objects.names import real, said
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.making.attachments import INLINE_MAX, Attachments
 from gemini_batch.tables.making.builder import Builder
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 _PIECE = 1024 * 1024
 #: The largest attachment in a request that must hold it: as base64 it stays below the service's 20 MiB.
-_INLINE_MOST = 15_000_000
+INLINE_MOST = 15_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class TableInput:
         """The table as messages name it."""
         if self.sql is not None:
             return "--sql"
-        return str(self.rows) if isinstance(self.rows, (str, Path)) else "the rows"
+        return said(str(self.rows)) if isinstance(self.rows, (str, Path)) else "the rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,7 @@ def prepare(
         attachments = Attachments(
             Path() if isinstance(source, Given) else source.folder,
             table.attach_roots,
-            INLINE_MAX if uploads else _INLINE_MOST,
+            INLINE_MAX if uploads else INLINE_MOST,
             uploads=uploads,
         )
         builder = Builder(recipe, tuple(snapshot.columns), attach=attachments.part)
@@ -143,7 +144,7 @@ def prepare(
         raise
     except OSError as error:
         raise state_error(error, scratch, "run folder") from error
-    _check_recipe(made.path, terms._replace(prepared=True))
+    check_recipe(made.path, terms._replace(prepared=True))
     schema = recipe.schema
     said = () if schema is None else (*schema.notes, *((schema.notice,) if schema.notice else ()))
     return Prepared(
@@ -162,7 +163,7 @@ def check_not_read(table: TableInput, output: Path, option: str) -> None:
     if table.sql is None and (not isinstance(table.rows, (str, Path)) or str(table.rows) == STDIN):
         return
     source = find_source(str(table.rows)) if table.sql is None else query(table.sql)
-    if source.holds(output):
+    if source.holds(output, real):
         raise UsageError(
             f"{table.name} is the input, and this would become a part of it."
             if not output.is_file()
@@ -228,7 +229,7 @@ def _from_stdin(scratch: Path) -> Path:
     return path
 
 
-def _check_recipe(requests: Path, terms: Terms) -> None:
+def check_recipe(requests: Path, terms: Terms) -> None:
     """Refuse settings that no row can be sent with, once instead of for every row. Raises UsageError."""
     with requests.open("rb") as file:
         checked = check_line(file.readline().rstrip(b"\n"), 1, terms)

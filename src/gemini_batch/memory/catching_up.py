@@ -77,7 +77,7 @@ def _by_run(jobs: Iterable[Job]) -> list[list[Job]]:
 
 def _enter(folder: RunFolder, index: Index, ledger: Ledger, jobs: Sequence[Job], emit: EventHandler) -> None:
     run = ledger.run_of(jobs[0])
-    if run.freed_at is not None:
+    if run.freed_at is not None or run.in_place:
         index.skip(jobs)
         return
     if not folder.row_database.exists():
@@ -97,7 +97,7 @@ def _of_another_model(folder: RunFolder, run: Run, job: Job, rows: Rows) -> Iter
         "SELECT r.seq, r.offset, r.length FROM requests r JOIN answers a ON a.id = r.answer "
         "WHERE a.answer_file = ? AND a.verdict = 'succeeded' AND r.length > 0 ORDER BY r.seq"
     )
-    with explained(rows.path, "run's row database"), folder.requests.open("rb") as file:
+    with explained(rows.path, "run's row database"), folder.open_requests() as file:
         for seq, offset, length in rows.connection.execute(sql, (job.ordinal,)):
             file.seek(offset)
             yield _marks(origin, file.read(length), run, folder).fingerprint, seq
@@ -120,7 +120,7 @@ def fill(folder: RunFolder, ledger: Ledger, run: Run, rows: Rows, emit: EventHan
         origin = Origin(run.backend, jobs[0].key_fingerprint if jobs else "", run.model)
         sql = "SELECT seq, offset, length FROM requests WHERE seq > ? AND fingerprint IS NULL ORDER BY seq LIMIT ?"
         try:
-            with transaction(db), folder.requests.open("rb") as file:
+            with transaction(db), folder.open_requests() as file:
                 last = -1
                 while batch := db.execute(sql, (last, _BATCH)).fetchall():
                     last, marks = batch[-1]["seq"], []

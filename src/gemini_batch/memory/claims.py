@@ -8,7 +8,8 @@ once the job is collected, the answer.
 from __future__ import annotations
 
 import struct
-from itertools import islice
+from bisect import bisect_left, bisect_right
+from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
 from gemini_batch.memory.fingerprint import SIZE
@@ -68,10 +69,9 @@ def claiming(
         _write(ledger, job, rows.fingerprints(job.ordinal))
         if index is None:
             return
-        if next(claims_of_others(ledger, job.run), None) is not None:
-            for part in _parts(rows.fingerprints(job.ordinal)):
-                if not set(_each(part)).isdisjoint(claimed for _, claimed in claims_of_others(ledger, job.run)):
-                    raise TakenError
+        mine = zip(rows.fingerprints(job.ordinal), repeat(0))
+        if next(claimed_by_others(ledger, job.run, mine), None) is not None:
+            raise TakenError
         # No job can become collected while this transaction lasts. So what other runs have sent is claimed or in the
         # index. No row of this run is the same as another one.
         held = dict(ledger.execute(f"SELECT id, collected_at {_COLLECTED} AND run <> ?", (job.run,)).fetchall())
@@ -86,11 +86,30 @@ def claiming(
     return claim
 
 
-def claims_of_others(ledger: sqlite3.Connection, run: str) -> Iterator[tuple[str, bytes]]:
-    """The rows that jobs of other runs may still answer, as ``(job, fingerprint)``."""
-    for job, fingerprints in ledger.execute(_OF_OTHERS, (run,)):
-        for fingerprint in _each(fingerprints):
-            yield job, fingerprint
+def claimed_by_others(
+    ledger: sqlite3.Connection, run: str, wanted: Iterable[tuple[bytes, int]]
+) -> Iterator[tuple[int, str]]:
+    """Which rows jobs of other runs may still answer, as ``(seq, job)``; ``wanted``: ``(fingerprint, seq)``, sorted."""
+    if ledger.execute(_OF_OTHERS, (run,)).fetchone() is None:
+        return
+    source = iter(wanted)
+    while batch := dict(islice(source, _PART)):
+        first, last = min(batch), max(batch)
+        for job, part in ledger.execute(_OF_OTHERS, (run,)):
+            for fingerprint in _between(part, first, last):
+                if (seq := batch.get(fingerprint)) is not None:
+                    yield seq, job
+
+
+def _between(part: bytes, first: bytes, last: bytes) -> Iterator[bytes]:
+    """The fingerprints in a part from ``first`` to ``last``: it is sorted, so the others need not be compared."""
+
+    def at(number: int) -> bytes:
+        return part[number * SIZE : (number + 1) * SIZE]
+
+    numbers = range(len(part) // SIZE)
+    begin, end = bisect_left(numbers, first, key=at), bisect_right(numbers, last, key=at)
+    return (fingerprint for (fingerprint,) in struct.iter_unpack(f"{SIZE}s", part[begin * SIZE : end * SIZE]))
 
 
 def _write(ledger: sqlite3.Connection, job: Job, fingerprints: Iterable[bytes]) -> None:
@@ -101,10 +120,6 @@ def _parts(fingerprints: Iterable[bytes]) -> Iterator[bytes]:
     source = iter(fingerprints)
     while batch := list(islice(source, _PART)):
         yield b"".join(batch)
-
-
-def _each(fingerprints: bytes) -> Iterator[bytes]:
-    return (fingerprint for (fingerprint,) in struct.iter_unpack(f"{SIZE}s", fingerprints))
 
 
 def collected(ledger: Ledger) -> list[Job]:

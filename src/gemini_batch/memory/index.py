@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from gemini_batch.store.rows.conditions import numbers
 from gemini_batch.store.sqlite import INDEX, connect, explained, transaction
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Index:
 
         Even a small job changes most pages of a large index, so all of them are entered at once.
         """
-        ordinals = ", ".join(str(int(job.ordinal)) for job in jobs)
+        ordinals = numbers(job.ordinal for job in jobs)
         with self._adding(jobs) as db, closing(rows.connection.cursor()) as found:
             found.execute(_ANSWERS_OF.format(ordinals), (self._number(run),))
             db.executemany("INSERT OR REPLACE INTO answered VALUES (?, ?, ?)", found)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gemini_batch.events import EventHandler, Notice, ignore_events
 from gemini_batch.memory.borrowing import borrow
 from gemini_batch.memory.catching_up import catch_up, fill
-from gemini_batch.memory.claims import claims_of_others, lend
+from gemini_batch.memory.claims import claimed_by_others, lend
 from gemini_batch.memory.copies import copy_identical
 from gemini_batch.memory.index import Index
 from gemini_batch.store.ledger.run_options import kept_options
@@ -35,8 +35,6 @@ _FIND = (
 _LENDERS = (
     "SELECT f.run, r.id, count(*) FROM temp.found f JOIN memory.runs r ON r.number = f.run GROUP BY 1, 2 ORDER BY 1"
 )
-#: So many of the waiting rows are compared with all claims at a time.
-_BATCH = 100_000
 #: Entries of the index that lead to no answer any more.
 _STALE = (
     "SELECT w.fingerprint FROM temp.found f JOIN temp.wanted w USING (seq) JOIN requests r USING (seq) "  # noqa: S608 - number
@@ -77,8 +75,11 @@ class Recalled:
 
 
 def recalls(run: Run) -> bool:
-    """Whether a run takes answers of other runs: not one made with ``--new``, nor while ``retry`` changes requests."""
-    return run.sha256 is not None and not run.anew and kept_options(run).overrides is None
+    """Whether a run takes answers of other runs: not one made with ``--new``, nor while ``retry`` changes requests.
+
+    Shards are remembered whole.
+    """
+    return run.sha256 is not None and not run.anew and not run.in_place and kept_options(run).overrides is None
 
 
 def open_index(state_folder: StateFolder) -> Index:
@@ -191,19 +192,10 @@ def _found(ledger: Ledger, run: str, *, rows: Rows, index: Index) -> list[tuple[
         db.execute(_FIND)
         lenders = db.execute(_LENDERS).fetchall()
     with explained(ledger.path, "ledger"):
-        db.executemany("INSERT OR IGNORE INTO temp.claimed VALUES (?, ?)", list(_claimed(db, ledger.connection, run)))
+        wanted = db.execute("SELECT fingerprint, seq FROM temp.wanted ORDER BY rowid")
+        claimed = claimed_by_others(ledger.connection, run, wanted)
+        db.executemany("INSERT OR IGNORE INTO temp.claimed VALUES (?, ?)", claimed)
     return [tuple(row) for row in lenders]
-
-
-def _claimed(db: sqlite3.Connection, ledger: sqlite3.Connection, run: str) -> Iterator[tuple[int, str]]:
-    """The waiting rows that jobs of other runs may answer, as ``(seq, job)``."""
-    if next(claims_of_others(ledger, run), None) is None:
-        return
-    with closing(db.execute("SELECT fingerprint, seq FROM temp.wanted")) as rows:
-        while batch := dict(rows.fetchmany(_BATCH)):
-            for job, fingerprint in claims_of_others(ledger, run):
-                if (seq := batch.get(fingerprint)) is not None:
-                    yield seq, job
 
 
 @contextmanager

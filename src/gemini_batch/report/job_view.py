@@ -13,7 +13,7 @@ from gemini_batch import catalog
 from gemini_batch.backend import address_of
 from gemini_batch.errors import Next  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.jsonl import count_lines
-from gemini_batch.report.leftovers import cancelled_elsewhere, resendable
+from gemini_batch.report.leftovers import cancelled_elsewhere, resendable, undone
 from gemini_batch.report.money import AtMost, Money  # noqa: TC001 - msgspec needs the type itself
 from gemini_batch.report.next_steps import JobErrorInfo, explained, next_for_job, next_for_run
 from gemini_batch.report.stragglers import typical
@@ -23,6 +23,7 @@ from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.store.ledger.run_options import kept_options
 from gemini_batch.store.rows.census import Census
 from gemini_batch.store.rows.conditions import HELD
+from gemini_batch.vertex_place import is_vertex
 from gemini_batch.wire import Phase, RemoteJob, state_word
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def facts_of(folder: RunFolder, run: Run, jobs: tuple[Job, ...]) -> RunFacts:
     sent = sent_ordinals(jobs)
     with folder.rows() as rows:
         census = rows.census()
-        left = [job for job in jobs if job.stage is JobStage.COLLECTED and job.ordinal in census.undone]
+        left = undone(jobs, census)
         return RunFacts(
             run=run,
             jobs=jobs,
@@ -296,7 +297,8 @@ def describe(
     seen = remote or _remembered(job)
     created = seen.create_time or (job.created_at if job else None)
     alive = not seen.phase.ended
-    expiry = catalog.load().limits.job_expiry_hours.value * 3600.0
+    vertex = is_vertex(run.backend) if run is not None else seen.name.startswith("projects/")
+    expiry = catalog.load().limits.of_job(vertex=vertex).expiry
     collected = job is not None and job.stage is JobStage.COLLECTED
     # A job that ended without any answer is collected, too.
     answered = seen.phase is Phase.SUCCEEDED or seen.has_output or seen.succeeded + seen.failed > 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini_batch.store.ledger.records import Job
+    from gemini_batch.store.rows.census import Census
     from gemini_batch.store.rows.row_records import Leftover
     from gemini_batch.store.rows.rows import Rows
 
@@ -63,11 +64,15 @@ def resend(job: Job, attempts: int, without_line: int) -> Resend:
 def unsucceeded(rows: Rows, jobs: Iterable[Job]) -> list[Job]:
     """The collected jobs with a request that has not succeeded in any job: only these may leave something to be done.
 
-    What follows looks at each request of a job, so it is asked of these jobs only.
+    The functions below read each request of a job, so give them these jobs only.
     """
-    collected = {job.ordinal: job for job in jobs if job.stage is JobStage.COLLECTED}
-    undone = rows.census(collected).undone if collected else set()
-    return [job for ordinal, job in collected.items() if ordinal in undone]
+    collected = [job for job in jobs if job.stage is JobStage.COLLECTED]
+    return undone(collected, rows.census(job.ordinal for job in collected)) if collected else []
+
+
+def undone(jobs: Iterable[Job], census: Census) -> list[Job]:
+    """The same, where the requests of the jobs are counted already."""
+    return [job for job in jobs if job.stage is JobStage.COLLECTED and job.ordinal in census.undone]
 
 
 def rule_for(rows: Rows, job: Job, attempts: int) -> Resend:

@@ -14,6 +14,7 @@ from gemini_batch.report.stragglers import finishing, is_stuck
 from gemini_batch.session import UnknownJob
 from gemini_batch.store.integrity import send_again
 from gemini_batch.store.ledger.run_options import kept_options
+from gemini_batch.vertex_place import LABEL, is_vertex
 from gemini_batch.wire import Phase
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.records import Job, Run
     from gemini_batch.store.rows.row_records import Reason
     from gemini_batch.wire import RemoteJob
+
+
+#: Neither the file of the requests nor sending them again helps there.
+_UNLABELLED = (
+    f"The requests of this job had no label {LABEL}, without which answers of Vertex AI cannot be joined to keys. Each "
+    "of the lines that were kept has its request next to its answer: read them there. To send the requests with the "
+    "label, and pay again, run their file with --new."
+)
 
 
 def results_file(run: Run | None) -> str:
@@ -79,12 +88,16 @@ def next_for_results(
     held: int,
     resendable: int,
     stopped: bool,
+    unlabelled: bool,
 ) -> list[Next | str]:
     """What to do after the results were read, in this order: commands, and what to fix where no command helps.
 
     ``held``: how many of the requests that were not sent a trial left out; ``resendable``: how many ``run`` would
-    resend without being asked for each; ``stopped``: someone else cancelled a job.
+    resend without being asked for each; ``stopped``: someone else cancelled a job; ``unlabelled``: there are lines
+    without a key, and none with one.
     """
+    if unlabelled and run.origin == "adopted" and is_vertex(run.backend):
+        return [_UNLABELLED]
     if not run.requests_known:
         return [to_adopt(jobs[0].batch or run.id)]
     first = None
@@ -312,7 +325,7 @@ def next_for_job(seen: RemoteJob, run: Run | None, age: float | None, *, collect
 
 def _past_its_time(seen: RemoteJob, run: Run | None, age: float) -> Next:
     """What to do with a job that is alive longer than the service aims at."""
-    if run is not None and run.requests_known and run.method is Method.GENERATE:
+    if run is not None and run.requests_known and run.method is Method.GENERATE and not is_vertex(run.backend):
         return finishing(run.id, age, None)
     return Next(
         "status", seen.name, "--wait",
@@ -337,12 +350,15 @@ def explain_unknown(session: Session, target: KnownJob | UnknownJob, error: ApiE
             "or the service does not show it at the moment."
         )
         return _instead(error, message, Next("list", "--remote", why="lists the jobs that the service shows"))
+    vertex = session.settings.vertex is not None
+    why = "they may not see it" if vertex else "it was created with the key of another project"
     message = (
-        f"The service does not know {target.name} with this API key ({error.status}): the name is mistyped, the job "
-        "was deleted, or it was created with the key of another project."
+        f"The service does not know {target.name} with {session.asked_with} ({error.status}): the name is mistyped, "
+        f"the job was deleted, or {why}."
     )
     near = _near(session, target.name)
-    listed = Next("list", "--remote", why="lists the jobs created here and those of this key's project")
+    whose = "those of the project in this location" if vertex else "those of this key's project"
+    listed = Next("list", "--remote", why=f"lists the jobs created here and {whose}")
     return _instead(error, message, f"Did you mean {near}?" if near else listed)
 
 
@@ -356,6 +372,7 @@ def _near(session: Session, name: str) -> str | None:
 
     if not session.state_folder.exists():
         return None
-    known = [job.batch for _, job in session.ledger().jobs() if job.batch]
-    found = get_close_matches(name, known, n=1, cutoff=_NEAR)
-    return found[0] if found else None
+    # What is before the last part is the same for all jobs of a place.
+    known = {job.batch.rpartition("/")[2]: job.batch for _, job in session.ledger().jobs() if job.batch}
+    found = get_close_matches(name.rpartition("/")[2], known, n=1, cutoff=_NEAR)
+    return known[found[0]] if found else None

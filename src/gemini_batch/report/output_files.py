@@ -13,6 +13,9 @@ from gemini_batch.answers.reasons import Verdict  # noqa: TC001 - msgspec needs 
 from gemini_batch.answers.verdict import error_code
 from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import LineWriter, LongLine, atomic_write, read_all_lines, read_lines, sha256_of, utf8_text
+from gemini_batch.objects.address import is_table
+from gemini_batch.objects.names import content as content_of
+from gemini_batch.objects.names import named
 from gemini_batch.report.outcome import RawFiles
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.ledger.records import OutputFile
@@ -102,7 +105,7 @@ def check_not_fewer(state: StateFolder, output: Path, run: Run, succeeded: int, 
     """
     if not output.is_file():
         return
-    content = sha256_of(output)
+    content = content_of(sha256_of(output))
     known = state.output(content, _recorded_path(output))
     if known is not None and known.sha256 == content:
         there = known.succeeded if known.run == run.id else 0
@@ -154,7 +157,7 @@ def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Pa
         with (
             atomic_write(target) as opened,
             open_rows(folder, jobs) as rows,
-            folder.requests.open("rb") as requests,
+            folder.open_requests() as requests,
             RawFiles(folder) as raw,
         ):
             file = Recorded(opened)
@@ -234,14 +237,15 @@ def _check(state: StateFolder, path: Path, kind: _Kind) -> None:
     if not path.exists() or stream or _is_empty(path) or _is_ours(state, path, kind):
         return
     known = state.output("", _recorded_path(path))
+    what, away = ("table", "rename this table") if is_table(named(path)) else ("file", "move this file away")
     raise UsageError(
-        f"This file exists and holds something other than {kind}, which would be lost."
+        f"This {what} exists and holds something other than {kind}, which would be lost."
         if known is None or known.kind != kind
-        else "This file was changed since gemini-batch wrote it; the changes would be lost.",
+        else f"This {what} is not as gemini-batch wrote it; what it holds now would be lost.",
         file=path,
         field="--output",
         code="bad_output",
-        next="Choose another name for the results, or move this file away.",
+        next=f"Choose another name for the results, or {away}.",
     )
 
 
@@ -257,7 +261,7 @@ def _is_ours(state: StateFolder, path: Path, kind: _Kind) -> bool:
     """
     if not path.is_file():
         return False
-    content = sha256_of(path)
+    content = content_of(sha256_of(path))
     known = state.output(content, _recorded_path(path))
     if known is None:
         return _has_form(path, kind)
@@ -265,7 +269,7 @@ def _is_ours(state: StateFolder, path: Path, kind: _Kind) -> bool:
 
 
 def _recorded_path(path: Path) -> str:
-    return utf8_text(str(path.absolute()))
+    return utf8_text(named(path.absolute()))
 
 
 def _has_form(path: Path, kind: _Kind) -> bool:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from gemini_batch import workers
+from gemini_batch.answers import media_folder
 from gemini_batch.answers.media import MediaWriter
 from gemini_batch.answers.typed import ResultRow, row_of
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import atomic_write, loads
 from gemini_batch.report.outcome import LineForm, Lines, Outcome, RawFiles, groups, lines_of, outcome_of
 from gemini_batch.report.output_files import Recorded, check_not_fewer, check_output, record, refuse_raw
-from gemini_batch.report.table_file import TableView
+from gemini_batch.report.table_file import TableView, check_media
 from gemini_batch.store.job_rows import open_rows
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.note import table_of
@@ -216,6 +217,16 @@ class Results:
     def __len__(self) -> int:
         return self.summary.answered if self._raw else self.summary.requests + sum(self.summary.skipped.values())
 
+    def check(self, path: Path) -> None:
+        """Refuse a file that :meth:`write` would refuse to replace. Raises UsageError, StateError."""
+        table = format_of(path) is not None
+        damaged = not table and any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
+        check_output(self._state_folder, path, failures=False)
+        try:
+            check_not_fewer(self._state_folder, path, self._run, self._succeeded, damaged=damaged)
+        except OSError as error:
+            raise state_error(error, path, "table" if table else "results file") from error
+
     def write(self, path: Path) -> int:
         """Write all results to ``path``: complete or not at all; returns how many.
 
@@ -223,17 +234,14 @@ class Results:
         ``.xlsx``, result lines for any other. Raises UsageError where the file is one that must not be replaced,
         StateError where it cannot be written.
         """
-        state, succeeded = self._state_folder, self._succeeded
-        check_output(state, path, failures=False)
+        self.check(path)
         if self._raw:
             refuse_raw(path, details=self._style.details)
         if (form := format_of(path)) is not None:
             return self._write_table(path, form)
-        damaged = any(failure.reason == "RESULTS_DAMAGED" for failure in self.summary.failures)
         try:
             # Asked of the name itself: what /dev/stdout or a shell's >(…) leads to has no name that could be renamed.
             regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
-            check_not_fewer(state, path, self._run, succeeded, damaged=damaged)
             with (
                 atomic_write(Path(os.path.realpath(path))) if regular else path.open("wb") as opened,
                 closing(together(self._checked_blocks(), self._media)) as blocks,
@@ -248,7 +256,7 @@ class Results:
                         f"Only {count:,} of {len(self):,} results are stored here.", file=self._folder.path
                     )
                 if regular:
-                    file.record(state, path, self._run, "results", succeeded)
+                    file.record(self._state_folder, path, self._run, "results", self._succeeded)
         except OSError as error:
             raise state_error(error, path, "results file") from error
         return count
@@ -262,7 +270,6 @@ class Results:
                 for outcome in self._outcomes():
                     if outcome.response is not None:
                         checker.move_out(outcome.row.key, outcome.response)
-            check_not_fewer(state, path, self._run, self._succeeded, damaged=False)
             return write_table(
                 view.snapshot,
                 together(view.cells(self._outcomes(), columns), view.media),
@@ -280,8 +287,10 @@ class Results:
     def _view(self, path: Path | None = None) -> TableView:
         """What is written of these results as a table, to ``path``."""
         summary, table, media = self.summary, table_of(self._folder.path), self._media
+        if path is not None and (media is not None or (table is not None and table.note.media)):
+            check_media(path)
         if media is None and path is not None and table is not None and table.note.media:
-            media = MediaWriter(path.with_name(f"{path.stem}-media"), run=self._run.id)
+            media = MediaWriter(media_folder.beside(path), run=self._run.id)
         return TableView(
             self._run,
             self._jobs,

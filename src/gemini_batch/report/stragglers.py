@@ -9,6 +9,7 @@ from gemini_batch.errors import Next
 from gemini_batch.events import Notice
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.transcript.sizes import span
+from gemini_batch.vertex_place import is_vertex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +38,13 @@ def is_stuck(age: float, usual: float | None) -> bool:
 
 
 class Oldest(NamedTuple):
-    """The active job that has waited for longest; times in seconds, ``usual`` None where nothing is known."""
+    """The active job that has waited for longest; times in seconds, ``usual`` None where nothing is known.
+
+    ``vertex``: it is at Vertex AI, where nothing is sent as a call.
+    """
 
     job: Job
+    vertex: bool
     age: float
     expires_in: float
     usual: float | None
@@ -55,7 +60,7 @@ class Oldest(NamedTuple):
         return Notice(
             f"{self.job.batch} has been running for {span(self.age)}{usual}.",
             "warning",
-            finishing(self.job.run, self.age, self.expires_in),
+            None if self.vertex else finishing(self.job.run, self.age, self.expires_in),
         )
 
 
@@ -75,5 +80,6 @@ def oldest(ledger: Ledger, jobs: Sequence[Job], now: float) -> Oldest | None:
     if not alive:
         return None
     created, job = min(alive, key=lambda one: one[0])
-    limit = catalog.load().limits.job_expiry_hours.value * 3600.0
-    return Oldest(job, max(0.0, now - created), created + limit - now, typical(ledger.durations(job.model)))
+    vertex = is_vertex(ledger.run_of(job).backend)
+    limit = catalog.load().limits.of_job(vertex=vertex).expiry
+    return Oldest(job, vertex, max(0.0, now - created), created + limit - now, typical(ledger.durations(job.model)))

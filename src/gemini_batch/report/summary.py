@@ -205,6 +205,7 @@ def summarize(
             held=facts.held,
             resendable=facts.waiting - facts.unsent,
             stopped=facts.stopped,
+            unlabelled="NO_KEY" in quarantined and not facts.answered,
         )
         if facts is not None
         else []
@@ -322,14 +323,17 @@ class Progress:
         A job that is collected and still busy has requests that are about to wait again; it is counted by the service's
         counts until that is done.
         """
-        collected = _collected(jobs, busy)
-        if collected != self._collected:
-            self._read(rows, run, jobs, collected)
+        if not self.is_current(jobs, busy):
+            self.read(rows, run, jobs, busy)
         self._add(run, jobs)
 
     def is_current(self, jobs: Sequence[Job], busy: AbstractSet[int]) -> bool:
         """Whether no job has come in since rows were counted, and none has requests that began or ceased to wait."""
         return _collected(jobs, busy) == self._collected
+
+    def forget(self) -> None:
+        """Count all rows the next time: some have an answer that no job of the run gave."""
+        self._collected = None
 
     def _add(self, run: Run, jobs: Sequence[Job]) -> None:
         settled = {ordinal for ordinal, is_busy in (self._collected or {}).items() if not is_busy}
@@ -377,8 +381,9 @@ class Progress:
             goes_on_in=goes_on_in,
         )
 
-    def _read(self, rows: Rows, run: Run, jobs: tuple[Job, ...], collected: dict[int, bool]) -> None:
-        before = self._collected or {}
+    def read(self, rows: Rows, run: Run, jobs: Sequence[Job], busy: AbstractSet[int]) -> None:
+        """Count the rows that may have changed; ``busy`` as for :meth:`count`."""
+        collected, before = _collected(jobs, busy), self._collected or {}
         same = {ordinal for ordinal, is_busy in collected.items() if before.get(ordinal) is is_busy}
         if self._collected is not None and self._census.at(REMEMBERED) == rows.at(REMEMBERED):
             same.add(REMEMBERED)

@@ -11,6 +11,10 @@ from gemini_batch.answers import shapes
 from gemini_batch.answers.usage import UNKNOWN, usage_of_embedded, usage_of_generated
 from gemini_batch.answers.verdict import text_in
 from gemini_batch.catalog import Method
+from gemini_batch.errors import UsageError
+from gemini_batch.objects.address import is_table
+from gemini_batch.objects.bigquery.policy import check_names
+from gemini_batch.objects.names import named, said
 from gemini_batch.report.money import Meter
 from gemini_batch.report.outcome import SKIPPED, Outcome
 from gemini_batch.store.rows.row_records import FinalRow
@@ -45,8 +49,25 @@ def check_columns(
     if note is None:
         return
     columns = new_columns(note, method, details=details)
+    if output is not None and note.media:
+        check_media(output)
     if output is not None and (form := format_of(output)) is not None:
         check_format(form, rows=note.rows if all_rows else 0, columns=len(note.columns) + len(columns))
+        if is_table(named(output)):
+            check_names([*note.columns, *(column.name for column in columns)])
+
+
+def check_media(output: Path) -> None:
+    """Refuse a table of BigQuery for images and speech: it would have paths of files, and no place for these. Raises
+    UsageError."""
+    if is_table(named(output)):
+        raise UsageError(
+            "Images and speech are written to files, and a table of BigQuery has no place for them.",
+            file=output,
+            field="--output",
+            code="bad_output",
+            next="Name a table in a file or in a bucket: -o results.parquet. The files go to a folder next to it.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +234,8 @@ class _Facts:
 
 
 def _seen_from(folder: Path, path: str) -> str:
-    """A path as it is written in a file in ``folder``: relative to it, unless it is absolute."""
-    if os.path.isabs(path):  # noqa: PTH117 - texts, as they are written
+    """A path as it is written in a file in ``folder``: relative to it, unless it is absolute and stays there."""
+    if os.path.isabs(path) and said(path) == path:  # noqa: PTH117 - texts, as they are written
         return path
     found = Path(path)
     if not found.is_relative_to(folder):

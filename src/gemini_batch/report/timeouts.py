@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.errors import Next, NotFinished, UsageError
 from gemini_batch.report.job_view import run_facts
-from gemini_batch.report.leftovers import leftovers, unsucceeded
+from gemini_batch.report.leftovers import leftovers, undone
 from gemini_batch.report.next_steps import costing
 from gemini_batch.report.summary import Progress
 from gemini_batch.session import KnownJob
@@ -92,7 +92,7 @@ def job_not_finished(session: Session, target: KnownJob | UnknownJob, timeout: f
 def _done(session: Session, facts: RunFacts) -> int:
     progress = Progress(session.prices)
     with session.state_folder.run(facts.run.id).rows() as rows:
-        unsettled = leftovers(rows, unsucceeded(rows, facts.jobs), kept_options(facts.run).most_attempts).keys()
+        unsettled = leftovers(rows, undone(facts.jobs, facts.census), kept_options(facts.run).most_attempts).keys()
         progress.count(rows, facts.run, facts.jobs, unsettled)
     return progress.done
 

@@ -90,6 +90,8 @@ def way_back(name: str, *, offline: bool) -> str | Next:
 
 def send_again(run: Run, *, offline: bool) -> Next:
     """What to do about a run whose answers were deleted to make room."""
+    if run.in_place:
+        return Next("report", run.id, why="shows what it cost; its results are where run --shards wrote them")
     if run.source is None:
         return Next("list", "--long", why="shows which runs hold answers")
     words = (run.source, "--model", run.model, *(("--offline",) if offline else ()), "-o", "results.jsonl")
@@ -100,11 +102,28 @@ def send_again(run: Run, *, offline: bool) -> Next:
 def freed(run: Run, *, offline: bool) -> UsageError:
     """The error for a run whose answers were deleted to make room."""
     day = dt.datetime.fromtimestamp(run.freed_at or 0.0, dt.UTC).date()
+    if run.in_place:
+        return UsageError(
+            f"{run.id} is a shard whose results were written on {day}; its answers are kept nowhere else.",
+            code="freed",
+            next="Read the results in the folder that run --shards wrote them to.",
+        )
     what = f"The requests and answers of {run.id} were deleted on {day} by clean --local"
     return UsageError(
         f"{what}; its verdicts, tokens and cost are kept.",
         code="freed",
         next=send_again(run, offline=offline),
+    )
+
+
+def refuse_shard(newest: Run | None) -> None:
+    """Refuse requests that were sent as a shard, whose answers are only in its results. Raises UsageError."""
+    if newest is None or newest.freed_at is None:
+        return
+    raise UsageError(
+        f"These requests were sent as a shard ({newest.id}), and every one has its answer.",
+        code="sent_as_shard",
+        next="Read the results in the folder that run --shards wrote them to; to send all of them again, use --new.",
     )
 
 

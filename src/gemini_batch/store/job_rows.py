@@ -64,10 +64,15 @@ def limits_set(
     ``answers`` holds ``(answer, key, offset, length)`` in the order of the requests. Nothing is said of requests that
     cannot be read any more.
     """
-    path = folder.input(job.part)
-    if not path.exists():
+    try:
+        opened = folder.open_input(job.part)
+    except FileNotFoundError:
         return
-    with path.open("rb") as file:
+    except StateError as error:
+        if error.reason_code != "shard_changed":
+            raise
+        return
+    with opened as file:
         lines = read_lines(file)
         at, data = "", b""
         for answer, key, offset, length in answers:

@@ -57,7 +57,7 @@ def connect(
     try:
         db.row_factory = sqlite3.Row
         with explained(path, what):
-            _use_wal(db)
+            use_wal(db)
             # FULL: what the ledger recorded before a call must survive a power cut.
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
@@ -90,7 +90,7 @@ class Database:
         return self._db
 
 
-def _use_wal(db: sqlite3.Connection) -> None:
+def use_wal(db: sqlite3.Connection) -> None:
     """Switch to WAL, once: while another process switches, SQLite says "locked" at once, whatever the timeout."""
     for left in range(_SWITCH_TRIES, -1, -1):
         if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":

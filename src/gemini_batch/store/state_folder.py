@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from gemini_batch.errors import StateError
 from gemini_batch.jsonl import private_folder
 from gemini_batch.store.ledger.ledger import Ledger
 from gemini_batch.store.rows.rows import Rows
+from gemini_batch.store.shard_file import ShardFile, keep_shard, kept_shard
 from gemini_batch.store.sqlite import state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from gemini_batch.store.ledger.records import OutputFile
 
@@ -105,6 +107,31 @@ class StateFolder:
                     pass
         yield
 
+    def shards(self) -> contextlib.AbstractContextManager[None]:
+        """The lock of all work on shards: manifests may name the same ones. Raises StateError if it is held."""
+        return _locked(self.path / "shards.lock", self.path, wait=0.0, said="shards", what="state folder")
+
+    @property
+    def at_hand(self) -> Path:
+        """The results of shards on their way to a bucket, or fetched from there.
+
+        Who holds :meth:`shards` may remove all that is there: it was left behind.
+        """
+        return self.path / "objects" / "at-hand"
+
+    @contextlib.contextmanager
+    def place_in_bucket(self, address: str) -> Iterator[Path]:
+        """The lock, within this state folder, of all work on a place in a bucket; gives a file for what is to be known
+        of it later. Raises StateError if it is held."""
+        folder = self.path / "objects"
+        try:
+            private_folder(folder)
+        except OSError as error:
+            raise state_error(error, folder, "state folder") from error
+        stem = hashlib.sha256(address.encode()).hexdigest()[:16]
+        with _locked(folder / f"{stem}.lock", self.path, wait=0.0, said="these results", what="state folder"):
+            yield folder / stem
+
     def run(self, run_id: str) -> RunFolder:
         """The folder of a run. ``run_id`` was created by this program."""
         return RunFolder(self.path / "runs" / run_id)
@@ -147,12 +174,43 @@ class RunFolder:
 
     @property
     def requests(self) -> Path:
-        """The canonical requests: UTF-8, ``\\n``, no BOM, no blank lines; never changed once written."""
-        return self.path / "requests.jsonl"
+        """The canonical requests: UTF-8, ``\\n``, no BOM, no blank lines; never changed once written.
+
+        Of a shard, the user's own file; one that is an object has no file. Read them with :meth:`open_requests`.
+        """
+        shard = self.shard
+        return (None if shard is None else shard.file) or self.path / "requests.jsonl"
+
+    @property
+    def shard(self) -> ShardFile | None:
+        """The user's file that holds the requests; None if the run has a copy of its own. Raises StateError."""
+        return kept_shard(self.path / "shard.json")
+
+    def refer_to(self, shard: ShardFile) -> None:
+        """Leave the requests where they are. Raises OSError."""
+        keep_shard(self.path / "shard.json", shard)
+
+    def open_requests(self) -> IO[bytes]:
+        """Open the canonical requests. Raises OSError; StateError for a shard that was changed."""
+        shard = self.shard
+        return (self.path / "requests.jsonl").open("rb") if shard is None else shard.open()
 
     def input(self, part: str | None) -> Path:
         """The file with a job's requests: a separate part, or the run's file. Part names are this program's own."""
         return self.requests if part is None else self.path / "parts" / part
+
+    def has_input(self, part: str | None) -> bool:
+        """Whether the requests of a job can be read; those in a bucket are taken to be there."""
+        return self.in_bucket(part) or self.input(part).exists()
+
+    def in_bucket(self, part: str | None) -> bool:
+        """Whether the requests of a job are read from a bucket: it carries those of a shard that is an object."""
+        shard = self.shard if part is None else None
+        return shard is not None and shard.file is None
+
+    def open_input(self, part: str | None) -> IO[bytes]:
+        """Open the file with a job's requests. Raises as :meth:`open_requests`."""
+        return self.open_requests() if part is None else self.input(part).open("rb")
 
     @property
     def attachments(self) -> Path:
@@ -171,9 +229,15 @@ class RunFolder:
 
     def rows(self, *, new: bool = False) -> Rows:
         """Open ``rows.db``, or create it if the run is ``new``, or adopted. Raises StateError."""
-        if not new and self.requests.exists() and not self.row_database.exists():
+        self._check_there()
+        if not new and self.has_input(None) and not self.row_database.exists():
             raise _gone("The row database of the run is missing, and with it what is known of its requests.", self.path)
         return Rows(self.row_database, alone=self.not_in_use)
+
+    def _check_there(self) -> None:
+        """A file that is opened would be made with the folder, which then looks like one that holds a run."""
+        if not self.path.is_dir():
+            raise _gone("The run folder is gone, and with it the requests and answers kept there.", self.path)
 
     def answers(self, name: str) -> Path:
         """The path of a raw file that ``rows.db`` names: in this folder, or (``run-…/NAME``) in that of another run."""
@@ -193,8 +257,13 @@ class RunFolder:
         raw = "*" if needed is None else "*.damaged-*"
         found = [*self.path.glob("parts/*"), *self.path.glob(f"raw/{raw}"), *self.path.glob("rows.v*.db")]
         if needed is None:
-            found += [self.requests, self.attachments]
+            found += [self.path / "requests.jsonl", self.attachments]
         return sorted(path for path in found if path.is_file() and path.name not in (needed or ()))
+
+    def delete(self, files: Iterable[Path]) -> None:
+        """Delete files of the folder; what is gone already does not matter. Raises StateError."""
+        for path in files:
+            _unlink(path)
 
     @contextlib.contextmanager
     def not_in_use(self) -> Iterator[None]:
@@ -221,6 +290,11 @@ class RunFolder:
                 ) from None
             yield
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether answers are here, if only a part of them."""
+        return next(self.path.glob("raw/*"), None) is not None
+
     def raw(self, job_id: str) -> Path:
         """The path of a job's raw answers; this program chooses job ids."""
         return self.path / "raw" / f"{job_id}.jsonl"
@@ -231,29 +305,45 @@ class RunFolder:
 
         Raises StateError if another process holds it for ``wait`` seconds, or if the folder is gone.
         """
-        import filelock
+        self._check_there()
+        with _locked(self.path / "lock", self.path, wait=wait):
+            ours = self.path.resolve()
+            _HELD.add(ours)
+            try:
+                yield
+            finally:
+                _HELD.discard(ours)
 
-        if not self.path.is_dir():  # the lock's file would be made with the folder, which then looks like one that is
-            raise _gone("The run folder is gone, and with it the requests and answers kept there.", self.path)
-        lock = filelock.FileLock(self.path / "lock", timeout=wait, mode=0o600)
-        try:
-            lock.acquire(poll_interval=0.05)
-        except filelock.Timeout:
-            raise StateError(
-                "Another process is working on this run.",
-                file=self.path,
-                code="locked",
-                next="Wait for it to finish, or stop it, and run the same command again.",
-            ) from None
-        except OSError as error:
-            raise state_error(error, self.path, "run folder") from error
-        ours = self.path.resolve()
-        _HELD.add(ours)
-        try:
-            yield
-        finally:
-            _HELD.discard(ours)
-            lock.release()
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise state_error(error, path, "run folder") from error
+
+
+@contextlib.contextmanager
+def _locked(
+    path: Path, place: Path, *, wait: float, said: str = "this run", what: str = "run folder"
+) -> Iterator[None]:
+    import filelock
+
+    lock = filelock.FileLock(path, timeout=wait, mode=0o600)
+    try:
+        lock.acquire(poll_interval=0.05)
+    except filelock.Timeout:
+        raise StateError(
+            f"Another process is working on {said}.",
+            file=place,
+            code="locked",
+            next="Wait for it to finish, or stop it, and run the same command again.",
+        ) from None
+    except OSError as error:
+        raise state_error(error, place, what) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _size(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from gemini_batch.errors import UsageError
@@ -20,3 +21,8 @@ def needed(name: str, what: str, install: str = "'gemini-batch[tables]'") -> Any
             code="missing_extra",
             next=f"Run pip install {install}.",
         ) from error
+
+
+def is_installed(name: str) -> bool:
+    """Whether a library is there; it is not imported."""
+    return importlib.util.find_spec(name) is not None

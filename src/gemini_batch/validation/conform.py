@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 class Terms(NamedTuple):
     """By what a request is judged: the model, empty if unknown, and whether only certain refusals are errors.
 
-    ``prepared``: this program made the requests from a table, so they may name attachments by placeholders.
+    ``prepared``: this program made the requests from a table, so they may name attachments by placeholders. ``vertex``:
+    they are for Vertex AI, whose requests have labels, and whose files are in Cloud Storage.
     """
 
     model: str = ""
     lenient: bool = False
     prepared: bool = False
+    vertex: bool = False
 
 
 _NOUNS = {

@@ -30,6 +30,7 @@ _ROLE_WORDS = {
     "function": 'Write `"role": "user"` and put the function\'s output in a `functionResponse` part.',
     "human": 'Write `"role": "user"`.',
 }
+_OF_THE_GEMINI_API = "generativelanguage.googleapis.com/"
 _TEXT_PART = 'Write `[{"text": "…"}]`.'
 _BLOB = names("Blob")
 
@@ -40,7 +41,7 @@ def check_contents(contents: object, path: str, found: Findings) -> None:
         if not contents:
             found.error(path, "`contents` is an empty list.", 'Write `[{"parts": [{"text": "…"}]}]`.')
         for place, content in enumerate(contents):
-            if not _is_plain(content):
+            if not _is_plain(content, media=not found.vertex):
                 check_content(content, f"{path}[{place}]", found)
     elif type(contents) is dict:
         found.warn(path, "`contents` is an object; it should be a list.", "Enclose it in `[…]`.")
@@ -238,7 +239,13 @@ def _check_file(file: dict[str, object], path: str, found: Findings) -> None:
         return
     if type(uri) is str and uri and (mistake := mistake_of(uri)):
         found.error(f"{path}.{name}", *mistake)
-    elif type(uri) is str and uri.startswith("gs://"):
+    elif type(uri) is str and found.vertex and _OF_THE_GEMINI_API in uri:
+        found.error(
+            f"{path}.{name}",
+            "`fileUri` is a file of the Gemini API, which Vertex AI cannot read.",
+            "Put the file in a bucket and write its gs:// address.",
+        )
+    elif type(uri) is str and uri.startswith("gs://") and not found.vertex:
         found.warn(
             f"{path}.{name}",
             "`fileUri` is a Cloud Storage address, which only Vertex AI reads.",

@@ -17,14 +17,16 @@ MAX_FINDINGS = 20
 class Findings:
     """The problems of one line, in the order in which they were found.
 
-    ``prepared``: this program made the line from a table, so it may name attachments by placeholders.
+    ``prepared``: this program made the line from a table, so it may name attachments by placeholders. ``vertex``: it is
+    for Vertex AI.
     """
 
-    __slots__ = ("errors", "line", "prepared", "problems", "warnings")
+    __slots__ = ("errors", "line", "prepared", "problems", "vertex", "warnings")
 
-    def __init__(self, line: int, *, prepared: bool = False) -> None:
+    def __init__(self, line: int, *, prepared: bool = False, vertex: bool = False) -> None:
         self.line = line
         self.prepared = prepared
+        self.vertex = vertex
         self.problems: list[Problem] = []
         self.errors = 0
         self.warnings = 0

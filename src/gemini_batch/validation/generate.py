@@ -5,6 +5,7 @@ What a request says next to its contents is the same in most lines of a file, so
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from gemini_batch.validation import config as settings
 from gemini_batch.validation import contents, fields
 from gemini_batch.validation.conform import Terms, conform
 from gemini_batch.validation.findings import Findings, clip, kind, pick, strangers
+from gemini_batch.vertex_place import LABEL
 
 if TYPE_CHECKING:
     from gemini_batch.errors import Problem
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 _MESSAGE = "GenerateContentRequest"
 _NO_TERMS = Terms()
+#: International characters are permitted, too. A name begins with a letter.
+_LABEL = re.compile(r"[^\x00-,./:-^`{-\x7f]{0,63}")
+_LABEL_NAME = re.compile(r"(?![0-9_-])[^\x00-,./:-^`{-\x7f]{1,63}")
+#: A request may have 64 labels, and one is added.
+_MOST_LABELS = 63
 #: Longer settings (an image in the system instruction) are checked anew in every line instead of being kept in memory.
 KEPT = 64 * 1024
 
@@ -50,6 +57,10 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
     asked, encoded = Asked(), b"{}"
     if len(request) > ("contents" in request):
         rest = {name: value for name, value in request.items() if name != "contents"}
+        if terms.vertex and "labels" in rest:
+            _check_labels(rest.pop("labels"), found)
+        if terms.vertex:
+            _check_no_cache(rest, found)
         encoded = jsonl.encode(rest)
         check = _settings if len(encoded) <= KEPT else _settings.__wrapped__
         checked = check(encoded, terms)
@@ -64,7 +75,8 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
     if said is not None:
         only_text = contents.is_text(said)
         # A turn of the model at the end is a matter of the model.
-        if not (only_text or contents.is_plain(said)) or (terms.model and said[-1].get("role") == "model"):
+        plain = only_text or (contents.is_plain(said) and not terms.vertex)
+        if not plain or (terms.model and said[-1].get("role") == "model"):
             contents.check_contents(said, "request.contents", found)
             conform(
                 _MESSAGE,
@@ -81,6 +93,46 @@ def check_generate(request: dict[str, Any], found: Findings, terms: Terms = _NO_
             "request.contents", "The request has no `contents`.", 'Add `"contents": [{"parts": [{"text": "…"}]}]`.'
         )
     return asked
+
+
+def _check_no_cache(rest: dict[str, Any], found: Findings) -> None:
+    """Explicit caching is not available in batches there (cloud.google.com, *Batch inference*)."""
+    for name in ("cachedContent", "cached_content"):
+        if rest.pop(name, None):
+            found.error(
+                f"request.{name}",
+                f"`{name}` is refused: batches of Vertex AI cannot use a cache.",
+                "Leave it out, and put what the cache holds into the request.",
+            )
+
+
+def _check_labels(labels: object, found: Findings) -> None:
+    """Labels of a request are a matter of Vertex AI (cloud.google.com, *Labels*)."""
+    if labels is None:
+        return
+    if type(labels) is not dict:
+        found.error("request.labels", "`labels` is not an object.", 'Write names and values: `{"team": "search"}`.')
+        return
+    if len(labels) > _MOST_LABELS:
+        found.error(
+            "request.labels",
+            f"The request has {len(labels)} labels; it may have {_MOST_LABELS}, because `{LABEL}` is added.",
+            "Remove some.",
+        )
+    for name, value in labels.items():
+        if name == LABEL:
+            found.error(
+                f"request.labels.{name}",
+                f"The label `{LABEL}` joins answers with requests, so it cannot have a value of your own.",
+                "Use another name.",
+            )
+        elif type(value) is not str or not _LABEL.fullmatch(value) or not _LABEL_NAME.fullmatch(name):
+            found.error(
+                f"request.labels.{name}",
+                "The name of a label, and its value, have at most 63 lower-case letters, digits, `_` and `-`; a name "
+                "begins with a letter.",
+                "Shorten or rewrite it.",
+            )
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_HEAD = 64 * 1024
+#: So much of the beginning of a file tells what it is.
+HEAD = 64 * 1024
 
 _MAGIC = (
     (b"\x1f\x8b", "gzip", "gunzip -c {0} > {1}"),
@@ -66,16 +67,11 @@ _SPREAD = re.compile(rb'\{\s*\n\s*(?:"|\})')
 
 
 def check_file(path: Path, *, limit: int | None = None, offline: bool = False, fixing: bool = False) -> None:
-    """Refuse what cannot be a request file, by its name, its size and its first bytes.
-
-    ``limit``: the maximum bytes of one job; None for no limit. ``offline``: whether the proposed command is to be.
-    ``fixing``: what ``validate --fix`` corrects is not refused. A UTF-8 byte order mark and Windows line endings are
-    accepted; the code that reads the lines removes them. Raises :class:`UsageError`. Single lines are not checked.
-    """
+    """Refuse what cannot be read, or cannot be a request file. Arguments and errors as for :func:`check_head`."""
     size = _check_place(path)
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD)
     except OSError as bad:
         raise UsageError(
             f"The file cannot be read: {bad.strerror or bad}.",
@@ -83,6 +79,22 @@ def check_file(path: Path, *, limit: int | None = None, offline: bool = False, f
             next="Check its permissions.",
             code="unreadable",
         ) from None
+    check_head(path, head, size, limit=limit, offline=offline, fixing=fixing)
+
+
+def check_head(
+    path: Path, head: bytes, size: int, *, limit: int | None = None, offline: bool = False, fixing: bool = False
+) -> None:
+    """Refuse what cannot be a request file, by its name, its size and its first :data:`HEAD` bytes.
+
+    ``limit``: the maximum bytes of one job; None for no limit. ``offline``: whether the proposed command is to be.
+    ``fixing``: what ``validate --fix`` corrects is not refused. A UTF-8 byte order mark and Windows line endings are
+    accepted; the code that reads the lines removes them. Raises :class:`UsageError`. Single lines are not checked.
+    """
+    if size == 0:
+        raise UsageError(
+            "The file is empty.", file=path, next=f"Write one request on each line: {_SHAPE}", code="empty"
+        )
     _check_table(path, head, size, offline=offline)
     _check_bytes(path, head)
     _check_shape(path, head.removeprefix(jsonl.UTF8_BOM), fixing=fixing)
@@ -137,10 +149,6 @@ def _check_place(path: Path) -> int:
             next="Write the requests to a file first.",
             code="not_a_regular_file",
         )
-    if status.st_size == 0:
-        raise UsageError(
-            "The file is empty.", file=path, next=f"Write one request on each line: {_SHAPE}", code="empty"
-        )
     return status.st_size
 
 
@@ -178,7 +186,7 @@ def _check_bytes(path: Path, head: bytes) -> None:
 
 def _check_table(path: Path, head: bytes, size: int, *, offline: bool) -> None:
     what = None
-    whole = size <= _HEAD
+    whole = size <= HEAD
     if head.startswith(b"PAR1"):
         what = "The file is Parquet."
     elif head.startswith(b"SQLite format 3\x00"):
@@ -218,7 +226,7 @@ def _check_direction(path: Path, head: bytes, size: int, *, offline: bool, fixin
     """Refuse a file of answers by its first line: one error for the file instead of one for each line."""
     start = head.lstrip()
     first, _, rest = start.partition(b"\n")
-    whole = bool(rest) or size <= _HEAD
+    whole = bool(rest) or size <= HEAD
     kind = _kind_of_answer(first) if whole else _kind_of_long_line(first)
     if kind is None or (kind == "failures" and fixing):
         return

@@ -38,7 +38,8 @@ def for_file(problems: Iterable[Problem], path: Path) -> list[Problem]:
 
 
 def new_name(path: Path) -> str:
-    """A name for the output of a suggested command, for a shell; never an existing file, which ``>`` would empty."""
+    """A name for the output of a suggested command, for a shell; never an existing file, which ``>`` would empty, nor
+    that of the input."""
     return shlex.quote(_new_path(path))
 
 
@@ -46,7 +47,7 @@ def _new_path(path: Path) -> str:
     plain = path.with_suffix("") if path.suffix.lower() in _PACKED else path
     target = plain.with_suffix(".jsonl")
     number = 1
-    while target.exists():
+    while target == path or target.exists():
         number += 1
         target = plain.with_name(f"{plain.stem}-{number}.jsonl")
     return str(target)

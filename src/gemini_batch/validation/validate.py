@@ -96,7 +96,7 @@ def check_line(data: bytes, number: int, terms: Terms = _NO_TERMS) -> Checked | 
         line = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _not_json(data, number)
-    found = Findings(number, prepared=terms.prepared)
+    found = Findings(number, prepared=terms.prepared, vertex=terms.vertex)
     if type(line) is not dict:
         _not_an_object(line, found)
         return tuple(found.problems)

@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from emulator.conftest import EMBEDDER, MODEL, Api, line, lines
-from emulator.faults import flex_checks
+from emulator.faults import flex_checks, vertex_checks
 from emulator.receiving import Receiver, hook, receiving, settled, verified_by_key
 from gemini_batch.emulator.faults.scenarios import SCENARIOS
 from gemini_batch.emulator.http.admin import arm
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Check = Callable[[Api], None]
 
 TEXT = {"contents": [{"parts": [{"text": "Say something nice."}]}]}
-CHECKS: dict[str, Check] = dict(flex_checks.CHECKS)
+CHECKS: dict[str, Check] = {**flex_checks.CHECKS, **vertex_checks.CHECKS}
 
 
 def shows(*names: str) -> Callable[[Check], Check]:

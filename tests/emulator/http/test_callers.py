@@ -30,6 +30,9 @@ EFFECTS = {
     "emulator.clock": {"advance": 86_400},
     "emulator.faults": {"operation": "batches.list", "status": 500},
     "emulator.quotas": {"jobs": 1},
+    "emulator.buckets": {"name": "a-bucket"},
+    "storage.buckets.insert": {"name": "another-bucket"},
+    "bigquery.datasets.insert": {"datasetReference": {"datasetId": "a_set"}},
     "batches.create": {"batch": {"inputConfig": {"requests": {"requests": [{"request": json.loads(line("k"))}]}}}},
     "webhooks.create": {"uri": "http://127.0.0.1:1/", "subscribed_events": ["batch.failed"]},
     "models.generateContent": json.loads(line("k"))["request"],
@@ -96,14 +99,16 @@ def every_route(api: Api, **names: str) -> list[tuple[str, str, str]]:
     others = {"file": "none", "cache": "none", "fault": "1", "webhook": "none"}
     known = {"model": MODEL, "tuned": "mine", "batch": "none", **others, **names}
     found = []
-    for method, path, operation, _ in operations(api.world):
-        filled = re.sub(r"\{(\w+)\}", lambda name: known[name[1]], path)
+    for methods, path, operation, _ in operations(api.world):
+        filled = re.sub(r"\{(\w+)(?::path)?\}", lambda name: known.get(name[1], "none"), path)
         head, _, rest = filled[1:].partition("/")
-        if head in ("upload", "download"):
+        if "/storage/" in filled:
+            pass
+        elif head in ("upload", "download"):
             filled = f"/{head}/v1beta/{rest}"
-        elif head not in ("emulator", ".well-known"):
+        elif head not in ("emulator", ".well-known", "bigquery"):
             filled = f"/v1beta{filled}"
-        found.append((method, f"{filled}?key=a-key", operation))
+        found.append((methods.partition("|")[0], f"{filled}?key=a-key", operation))
     return [*found, ("OPTIONS", "/emulator/clock", ""), ("GET", "/", ""), ("POST", "/nowhere", "")]
 
 

@@ -46,6 +46,12 @@ BEYOND = {
     ): "live.BidiGenerateContentConstrained",
     ("POST", "/v1beta/tunedModels/abc:transferOwnership"): "tunedModels.transferOwnership",
     ("PATCH", "/v1beta/tunedModels/abc/permissions/xyz"): "tunedModels.permissions.patch",
+    (
+        "POST",
+        "/v1beta1/projects/p/locations/l/publishers/google/models/gemini-3.8-flash:generateContent",
+    ): "projects.locations.publishers.models.generateContent",
+    ("GET", "/v1/projects/p/locations/l/operations/1"): "projects.locations.operations",
+    ("POST", "/v1/projects/p/locations/l/tuningJobs"): "projects.locations.tuningJobs",
 }
 
 NOWHERE = [
@@ -66,6 +72,9 @@ NOWHERE = [
     ("PUT", "/v1beta/batches"),
     ("GET", "/ws/BidiGenerateContent"),
     ("GET", "/emulator/nothing"),
+    ("GET", "/v1/projects/p/locations/l/nothing"),
+    ("GET", "/v1beta/projects/p/locations/l/operations/1"),
+    ("GET", "/storage/v1/nothing"),
 ]
 
 

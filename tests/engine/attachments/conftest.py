@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engine.attaching import Store, make_table
-from engine.fake import Clock
+from engine.clock import Clock
 from gemini_batch.intake import tabular
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from engine.attaching import NAMES, Store, cleaned, content, keys, made, make_table, the_table, work
-from engine.fake import Clock, Killed
+from engine.clock import Clock
+from engine.fake import Killed
 from engine.steps import deadly
 from gemini_batch.engine.uploads.held import HeldAttachments
 from gemini_batch.errors import ApiError

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from engine.fake import Clock, FakeService, Killed, answer_line, reset, write_requests
+from engine.clock import Clock
+from engine.fake import FakeService, Killed, answer_line, reset, write_requests
 from engine.steps import GOOD, KEYS, ONCE, begin, deadly, jobs_of, reasons, texts, work
 from gemini_batch import GeminiBatch
 from gemini_batch.engine.calling.journal import Journal

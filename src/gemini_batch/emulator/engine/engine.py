@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.engine import publishing
+from gemini_batch.emulator.engine import publishing, terms
 from gemini_batch.emulator.engine.parts import Parts
 from gemini_batch.emulator.engine.steps import allowed, next_step
 from gemini_batch.emulator.engine.work import Work
@@ -89,7 +89,7 @@ class Engine(Parts):
             if row["state"] not in ("PENDING", "RUNNING"):
                 return False
             now = self.clock.now()
-            outcome = self.faults.outcome(row) if self.faults.job else None
+            outcome = (self.faults.outcome(row) if self.faults.job else None) or terms.outcome(row)
             step, target = next_step(row, now, outcome)
             if step == "start" and self.limits.waits(row):
                 step = "expire" if now >= row["expires"] else "wait"
@@ -115,14 +115,23 @@ class Engine(Parts):
             case "cancel":
                 self._end(row, "CANCELLED", error=(13, f"Batch {row['id']} failed without error."))
             case "expire":
-                self._end(row, "EXPIRED")
+                if terms.keeps(row):
+                    self._publish(row, "EXPIRED")
+                else:
+                    self._end(row, "EXPIRED")
             case "start":
                 begun = now if self.limits.quotas.when_full == "wait" else row["due"]
-                self._update(row, "state = 'RUNNING', updated = :now, due = max(due, :begun)", now=now, begun=begun)
+                self._update(
+                    row,
+                    "state = 'RUNNING', updated = :now, due = max(due, :begun), expires = :expires",
+                    now=now,
+                    begun=begun,
+                    expires=terms.expiry(row, max(row["due"], begun)),
+                )
             case "cut":
                 self._update(row, "cut = :cut", cut=allowed(row, row["cancelled"]))
             case "finish":
-                self._publish(row, "SUCCEEDED")
+                self._publish(row, terms.success(row))
             case "wait" | "work":
                 raise AssertionError(step)
 
@@ -176,6 +185,13 @@ class Engine(Parts):
         elif not output.exists():
             self.restart(row)
             return
+        exported = row["shape"] in self.exports
+        if exported:
+            try:
+                self.exports[row["shape"]](row, output)
+            except ApiFailure as failure:
+                self._end(row, "FAILED", error=(9, failure.message))
+                return
         now = self.clock.now()
         code, message = error or (None, None)
         with self.store.transaction() as db:
@@ -190,6 +206,8 @@ class Engine(Parts):
                 self.files.add_output(db, row, size=size, blob=output.name, now=now, life=life)
         if visible:
             self.store.drop_blob(row["input_blob"])
+            if exported:
+                output.unlink(missing_ok=True)
         else:
             self._discard(row)
 

@@ -11,7 +11,9 @@ from gemini_batch.emulator.state.caches import Caches
 from gemini_batch.emulator.state.quotas import Limits
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
+    from pathlib import Path
 
     from gemini_batch.emulator.engine.prefetch import Prefetch
     from gemini_batch.emulator.responders.builtin import Responder
@@ -38,3 +40,6 @@ class Parts:
         self.stop = threading.Event()
         #: By batch: requests that a concurrent responder has, and whose answers are not written yet.
         self.prefetched: dict[str, Prefetch] = {}
+        #: By shape of batch: writes an output, which is complete, to where the batch says, before it has ended. It may
+        #: be called again after a crash. Raises `ApiFailure` if that place does not exist.
+        self.exports: dict[str, Callable[[sqlite3.Row, Path], None]] = {}

@@ -1,4 +1,7 @@
-"""Publishes the output of a batch that has ended: faults change it, and rows in OpenAI's shape get their own."""
+"""Publishes the output of a batch that has ended: faults change it, and rows in OpenAI's shape get their own.
+
+Rows of Vertex AI leave the order of the input; they get their shape where they are exported.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from gemini_batch.emulator.engine import openai_rows
 from gemini_batch.emulator.faults import outputs
+from gemini_batch.emulator.faults.model import OutputFault
 from gemini_batch.emulator.state import spent
 from gemini_batch.emulator.state.clock import SECOND
+from gemini_batch.emulator.state.entered import VERTEX
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from gemini_batch.emulator.faults.model import OutputFault
     from gemini_batch.emulator.state.store import Store
 
 
@@ -25,10 +29,14 @@ def publish(row: sqlite3.Row, store: Store, changes: Sequence[OutputFault]) -> N
     """
     partial, output = store.partial(row["id"]), store.output(row["id"])
     place = partial
+    exported = row["shape"] == VERTEX
+    if exported and not any(one.output in ("shuffle", "reverse") for one in changes):
+        # This platform never promised an order, and does not keep one.
+        changes = [OutputFault(output="shuffle", seed=int(row["id"])), *changes]
     if changes:
         spent.note(store, row["id"], partial)
         place = output.with_name(f"{output.name}.changed")
-        dropped = outputs.rewrite(changes, partial, place, lines=bool(row["input_file"]))
+        dropped = outputs.rewrite(changes, partial, place, lines=exported or bool(row["input_file"]))
         spent.note_dropped(store, row["id"], dropped)
     if row["shape"] == openai_rows.SHAPE:
         spent.note(store, row["id"], partial)

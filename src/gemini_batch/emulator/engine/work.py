@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from gemini_batch import jsonl
-from gemini_batch.emulator.engine import lines
+from gemini_batch.emulator.engine import lines, terms
 from gemini_batch.emulator.engine.prefetch import Concurrent, Prefetch
 from gemini_batch.emulator.faults import rows
 from gemini_batch.emulator.messages.errors import ApiFailure
@@ -136,11 +136,13 @@ class Work:
                 prompts.check(self._row["model"], request, at=self._run_at(at["row"]))
                 return prompts.whole(request)
 
-            fit = lines.refusing(whole, kind, lenient=engine.lenient)
+            whole_request = terms.answering(self._row, whole, lenient=engine.lenient)
+            fit = lines.refusing(whole_request, kind, lenient=engine.lenient)
             self._prefetch = self._prefetched(respond, model, source, lambda data: fit(model, read(data).request))
             respond = self._prefetch.answer
         number = at["row"]
         respond = prompts.answering(respond, self._row["model"], lambda: self._run_at(number))
+        respond = terms.answering(self._row, respond, lenient=engine.lenient)
         if not plain:
             respond = lines.refusing(respond, kind, lenient=engine.lenient)
         met = engine.faults.rows(self._row) if engine.faults.row else None

@@ -23,6 +23,7 @@ from gemini_batch.emulator.faults.model import (
     matches,
 )
 from gemini_batch.emulator.state.clock import SECOND
+from gemini_batch.emulator.state.entered import name_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -250,7 +251,7 @@ class Faults:
 def fits(fault: Fault, batch: Batch) -> bool:
     """Whether a fault fits this job, by its name, model and display name."""
     return (
-        matches(fault.resource, f"batches/{batch['id']}")
+        matches(fault.resource, name_of(batch))
         and matches(fault.model, batch["model"])
         and matches(fault.display_name, batch["display_name"])
     )

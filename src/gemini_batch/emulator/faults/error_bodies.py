@@ -67,6 +67,14 @@ _UPLOAD_503 = b'{"error":{"message":"","code":503,"status":"Service Unavailable"
 WORDINGS: dict[str, Wording] = {
     "quota": _said(exhausted()),
     "quota_sync": _said(_sync_quota()),
+    "vertex_quota": _said(
+        ApiFailure(
+            429,
+            "RESOURCE_EXHAUSTED",
+            "Resource exhausted. Please try again later. Please refer to "
+            "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
+        )
+    ),
     "storage": _said(
         ApiFailure(
             429,

@@ -22,8 +22,9 @@ from gemini_batch.emulator.state.calls import Tier  # noqa: TC001 - read when a 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: The state in which a job ends, or stays: PENDING and RUNNING last until the job expires or is cancelled.
-JobState = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
+#: The state in which a job ends, or stays: PENDING and RUNNING last until the job expires or is cancelled. Only
+#: Vertex AI has PARTIALLY_SUCCEEDED.
+JobState = Literal["PENDING", "RUNNING", "SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"]
 
 RowOutcome = Literal[
     "error",
@@ -65,6 +66,7 @@ OutputChange = Literal[
     "crlf",
     "blank",
     "no_final_newline",
+    "split",
 ]
 
 WebhookChange = Literal["never", "twice", "late", "wrong_signature", "unsigned", "stale", "token"]

@@ -143,7 +143,7 @@ def _changed(kind: OutputChange | None, line: bytes) -> Iterator[bytes]:
         case "separators":
             answer = _decoded(line)
             yield (jsonl.encode(_with_text(answer, SEPARATORS)) if answer else line) + b"\n"
-        case None | "shuffle" | "reverse" | "duplicate" | "conflict" | "foreign" | "no_final_newline":
+        case None | "shuffle" | "reverse" | "duplicate" | "conflict" | "foreign" | "no_final_newline" | "split":
             yield line + b"\n"
 
 

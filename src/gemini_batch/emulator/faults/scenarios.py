@@ -23,6 +23,7 @@ from gemini_batch.emulator.faults.model import (
 from gemini_batch.emulator.faults.scenario import Scenario
 from gemini_batch.emulator.faults.scenario import one as _one
 from gemini_batch.emulator.faults.scenario import wire as _wire
+from gemini_batch.emulator.faults.vertex import VERTEX
 from gemini_batch.emulator.state.quotas import Quotas
 
 _QUOTAS = frozenset(Quotas.__struct_fields__)
@@ -329,4 +330,5 @@ SCENARIOS: dict[str, Scenario] = {
         WebhookFault(webhook="token", times=0),
     ),
     **FLEX,
+    **VERTEX,
 }

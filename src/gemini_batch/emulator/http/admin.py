@@ -74,6 +74,15 @@ class Admin:
             raise errors.invalid(f"These quotas cannot be set: {error}") from None
         return self.quotas(call)
 
+    def add_bucket(self, call: Call) -> Reply:
+        """Create a bucket of Cloud Storage that belongs to every project: ``{"name": "inputs"}``."""
+        try:
+            asked = msgspec.json.decode(call.body or b"{}", type=dict[str, Any])
+            self._world.cloud.objects.add_bucket(**asked)
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise errors.invalid(f'A bucket is created by {{"name": "…"}}: {error}') from None
+        return Reply()
+
     def clear(self, call: Call) -> Reply:
         """Disarm one fault (``/emulator/faults/ID``), or all faults; with all, the quotas of the start are restored."""
         name = call.names.get("fault")

@@ -8,9 +8,11 @@ the built-in generator answers.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote, unquote
 
 import anyio
 import anyio.to_thread
@@ -23,17 +25,20 @@ from starlette.routing import Route
 
 from gemini_batch.emulator.http import bodies, openai_paths
 from gemini_batch.emulator.http.broken_transport import Broken
-from gemini_batch.emulator.http.callers import Callers, check_json, credential
+from gemini_batch.emulator.http.callers import Callers, check_json, credential, vertex_owner
 from gemini_batch.emulator.http.routes import operations
 from gemini_batch.emulator.http.streamed import Streamed
 from gemini_batch.emulator.http.unserved import unserved
 from gemini_batch.emulator.http.wire_faults import Player
 from gemini_batch.emulator.messages import errors
-from gemini_batch.emulator.messages.calls import Call, Reply
+from gemini_batch.emulator.messages.calls import Call, Download, Reply
 from gemini_batch.emulator.messages.streams import STREAM, error_body
 from gemini_batch.emulator.responders import builtin
 from gemini_batch.emulator.service.whole_uploads import WholeUpload, is_whole
 from gemini_batch.emulator.state import models
+from gemini_batch.emulator.vertex import loads
+from gemini_batch.emulator.vertex.routes import QUOTED
+from gemini_batch.emulator.vertex.storage import uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,10 +46,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gemini_batch.emulator.http.routes import Work
+    from gemini_batch.emulator.messages.calls import Receiver
+    from gemini_batch.emulator.messages.streams import Stream
     from gemini_batch.emulator.service.core import Emulator
 
 _CHUNK = frozenset({"files.upload.chunk", "files.upload.query", "files.upload.cancel"})
 _WHOLE = "files.upload.whole"
+_STREAMED = _CHUNK | {_WHOLE, loads.INSERT} | uploads.RECEIVED
 #: The key of what is called when a request is over, in its scope.
 _LEAVING = "gemini_batch.leaving"
 _ANSWERED = frozenset({"models.generateContent", "models.embedContent", STREAM})
@@ -52,7 +60,11 @@ _ANSWERED = frozenset({"models.generateContent", "models.embedContent", STREAM})
 _SMALL = 64 * 1024
 _VERSIONS = frozenset({"v1", "v1beta", "v1alpha"})
 #: Paths without a version begin with these.
-_UNVERSIONED = frozenset({"emulator", ".well-known"})
+_UNVERSIONED = frozenset({"emulator", ".well-known", "storage", "bigquery"})
+#: Operations of other hosts, which have versions of their own, and which need no credentials: Google's clients send
+#: none to an emulator.
+_OPEN = ("storage.", "bigquery.")
+_VERTEX_VERSIONS = frozenset({"v1", "v1beta1"})
 
 
 class App:
@@ -74,14 +86,14 @@ class App:
 
     def _route(self, method: str, path: str, operation: str, work: Work | None) -> Route:
         head, _, rest = path[1:].partition("/")
-        if head in ("upload", "download"):
+        if head in ("upload", "download") and not path.startswith(QUOTED):
             full = f"/{head}/{{version}}/{rest}"
         else:
-            full = path if head in _UNVERSIONED else f"/{{version}}{path}"
-        methods = ["POST", "PUT"] if operation == "files.upload" else [method]
+            full = path if head in _UNVERSIONED or path.startswith(QUOTED) else f"/{{version}}{path}"
+        methods = ["POST", "PUT"] if operation == "files.upload" else method.split("|")
 
         async def endpoint(request: Request) -> Response:
-            named = _upload_operation(request) if operation == "files.upload" else operation
+            named = _named(request, operation)
             response = await self._serve(request, named, work)
             self._world.on_answer(named, response.status_code)
             return response
@@ -101,7 +113,7 @@ class App:
         try:
             if player and (breaking := player.incoming(call, request)) is not request:
                 request, player = breaking, None
-            if request.method not in ("GET", "HEAD") and operation not in _CHUNK | {_WHOLE}:
+            if request.method not in ("GET", "HEAD") and operation not in _STREAMED:
                 call = call.with_body(await bodies.read(request, self._world.limits.quotas.inline))
             leaving: list[Callable[[], None]] = request.scope.setdefault(_LEAVING, [])
             if player and (answer := await player.before(call, leaving)) is not None:
@@ -120,10 +132,8 @@ class App:
         return response
 
     async def _do(self, request: Request, call: Call, work: Work | None) -> Response:
-        if call.operation in _CHUNK:
-            return await self._chunk(request, call)
-        if call.operation == _WHOLE:
-            return await self._whole(request, call)
+        if call.operation in _STREAMED:
+            return await self._received(request, call, self._receiver(call, work))
         if request.method == "GET" and not call.operation.startswith("emulator."):
             # Reading moves the batches on; an operation that changes something finds them as they were last read.
             await anyio.to_thread.run_sync(self._world.engine.advance)
@@ -136,7 +146,18 @@ class App:
             made = work(call)
         else:
             made = await anyio.to_thread.run_sync(work, call)
-        return _respond(made) if isinstance(made, Reply) else Streamed(made)
+        if isinstance(made, Download):
+            wanted = call.headers.get("range", "")
+            return bodies.send(made.file, wanted, ranges=self._world.ranges, further=made.headers)
+        return _respond(made) if isinstance(made, Reply) else Streamed(cast("Stream", made))
+
+    def _receiver(self, call: Call, work: Work | None) -> Callable[[], Receiver]:
+        if call.operation in _CHUNK:
+            return lambda: self._world.uploads.open_chunk(call)
+        if call.operation == _WHOLE:
+            return lambda: WholeUpload(self._world.uploads, call)
+        assert work is not None
+        return lambda: cast("Receiver", work(call))
 
     def _quick(self, call: Call) -> bool:
         """Whether the work takes less time than a thread: the built-in generator answers a small call."""
@@ -145,6 +166,10 @@ class App:
         )
 
     def _call(self, request: Request, operation: str) -> Call:
+        if operation.startswith(_OPEN):
+            return self._made(request, operation, "")
+        if "project" in request.path_params:
+            return self._made(request, operation, vertex_owner(request, _VERTEX_VERSIONS))
         if request.path_params.get("version", "v1") not in _VERSIONS:
             raise errors.not_found()
         if operation.startswith(openai_paths.PREFIX):
@@ -155,7 +180,12 @@ class App:
         keyless = operation in _CHUNK or operation.startswith("emulator.") or operation == "webhooks.keys"
         if not known and not keyless:
             raise errors.no_key()
+        return self._made(request, operation, self._world.store.project(known) if known else "")
+
+    def _made(self, request: Request, operation: str, owner: str) -> Call:
         names = {name: str(value) for name, value in request.path_params.items()}
+        if request.scope["path"].startswith(QUOTED):
+            names = {name: unquote(value) for name, value in names.items()}
         if tuned := names.pop("tuned", None):
             names["model"] = models.TUNED + tuned
         return Call(
@@ -164,29 +194,22 @@ class App:
             names=names,
             query=request.query_params,
             headers=request.headers,
-            owner=self._world.store.project(known) if known else "",
+            owner=owner,
             base=f"{request.scope['scheme']}://{request.headers['host']}",
             lenient=self._world.engine.lenient,
         )
 
-    async def _chunk(self, request: Request, call: Call) -> Response:
+    async def _received(self, request: Request, call: Call, begin: Callable[[], Receiver]) -> Response:
+        """Pass a body on as it arrives. The chunks of one upload take turns."""
         bodies.check_uncoded(request)
-        upload_id = call.query["upload_id"]
-        lock = self._chunks.setdefault(upload_id, asyncio.Lock())
+        upload_id = call.query.get("upload_id")
+        lock = self._chunks.setdefault(upload_id, asyncio.Lock()) if upload_id else contextlib.nullcontext()
         async with lock:
-            chunk = await anyio.to_thread.run_sync(self._world.uploads.open_chunk, call)
+            receiver = await anyio.to_thread.run_sync(begin)
             try:
-                return _respond(await bodies.receive(request, chunk))
+                return _respond(await bodies.receive(request, receiver))
             finally:
-                chunk.close()
-
-    async def _whole(self, request: Request, call: Call) -> Response:
-        bodies.check_uncoded(request)
-        upload = await anyio.to_thread.run_sync(WholeUpload, self._world.uploads, call)
-        try:
-            return _respond(await bodies.receive(request, upload))
-        finally:
-            upload.close()
+                receiver.close()
 
 
 class _Guarded:
@@ -198,6 +221,8 @@ class _Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
+        if scope["type"] == "http" and scope["path"].startswith(QUOTED):
+            scope["path"] = _undecoded(scope)
         if scope["type"] == "http" and (refused := self._callers.refusal(Headers(scope=scope))):
             await bodies.drain(Request(scope, receive))
             app = _respond(Reply.refused(refused))
@@ -206,6 +231,22 @@ class _Guarded:
         finally:
             for leave in scope.get(_LEAVING, ()):
                 leave()
+
+
+def _undecoded(scope: Scope) -> str:
+    """The path as it was sent."""
+    return scope["raw_path"].partition(b"?")[0].decode("latin-1") if "raw_path" in scope else quote(scope["path"])
+
+
+def _named(request: Request, operation: str) -> str:
+    """The operation that a request means, where its path alone does not say it."""
+    if operation == "files.upload":
+        return _upload_operation(request)
+    if operation == uploads.ANY:
+        return uploads.operation(request.method, request.query_params, request.headers)
+    if operation == "storage.objects.get" and request.query_params.get("alt") == "media":
+        return "storage.objects.download"
+    return operation
 
 
 def _upload_operation(request: Request) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from starlette.requests import ClientDisconnect
@@ -19,22 +19,11 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from gemini_batch.emulator.messages.calls import Receiver
+
 _PIECE = 1 << 20
 #: A body that is too large is read up to this size and discarded, so that its sender receives the refusal.
 _PATIENCE = 256 << 20
-
-
-class Receiver(Protocol):
-    """What takes the bytes of an upload. Its methods may block."""
-
-    def write(self, piece: bytes, /) -> None:
-        """Accept more bytes."""
-
-    def answer(self) -> Reply:
-        """The answer to a body that arrived completely."""
-
-    def broken(self) -> None:
-        """The connection broke before the body was complete."""
 
 
 async def read(request: Request, limit: int) -> bytes:
@@ -94,13 +83,13 @@ async def receive(request: Request, receiver: Receiver) -> Reply:
     return await anyio.to_thread.run_sync(receiver.answer)
 
 
-def send(file: IO[bytes], wanted: str, *, ranges: bool) -> Response:
-    """The bytes of a file, or of the range that the header ``wanted`` names.
+def send(file: IO[bytes], wanted: str, *, ranges: bool, further: Mapping[str, str] | None = None) -> Response:
+    """The bytes of a file, or of the range that the header ``wanted`` names; ``further`` headers.
 
     Raises :class:`errors.ApiFailure` (416) for a range that is not in the file.
     """
     size = file.seek(0, 2)
-    start, end, headers, status = 0, size, {"Content-Type": "application/octet-stream"}, 200
+    start, end, headers, status = 0, size, {"Content-Type": "application/octet-stream", **(further or {})}, 200
     if ranges:
         headers["Accept-Ranges"] = "bytes"
         asked = _range(wanted, size)

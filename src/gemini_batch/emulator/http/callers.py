@@ -12,14 +12,17 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.addresses import is_loopback
 from gemini_batch.emulator.messages.errors import ApiFailure
+from gemini_batch.emulator.vertex import names
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from starlette.datastructures import Headers
+    from starlette.requests import Request
 
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{0,5}))?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
@@ -85,6 +88,21 @@ def credential(headers: Headers, query: Mapping[str, str], *, bearer: bool) -> s
         return ""
     project = headers.get("x-goog-user-project", "").strip()
     return f"project {project}" if project else f"token {token.strip()}"
+
+
+def vertex_owner(request: Request, versions: Container[str]) -> str:
+    """Whose a job of Vertex AI is: its project and location. The caller needs an OAuth token, which is not kept.
+
+    Raises :class:`ApiFailure`: 404 for another version, 401 without a token.
+    """
+    given = request.path_params
+    if given["version"] not in versions:
+        raise errors.not_found()
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        keyed = request.headers.get("x-goog-api-key") or request.query_params.get("key")
+        raise errors.no_principal() if keyed else errors.no_token()
+    return names.owner(given["project"], given["location"])
 
 
 def check_json(headers: Headers) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: A page token that starts a list from the beginning.
 _BEGINNING = page_token(2**62)
+_PREDICTION_JOBS = "batchPredictionJobs"
 
 
 def state_of(answer: dict[str, Any]) -> str:
@@ -26,7 +27,7 @@ def state_of(answer: dict[str, Any]) -> str:
     if isinstance(metadata, dict):
         return str(metadata.get("state", "")).removeprefix("BATCH_STATE_")
     file = answer.get("file")
-    return str((file if isinstance(file, dict) else answer).get("state", ""))
+    return str((file if isinstance(file, dict) else answer).get("state", "")).removeprefix("JOB_STATE_")
 
 
 def concerns(fault: WireFault, page: dict[str, Any]) -> bool:
@@ -35,7 +36,7 @@ def concerns(fault: WireFault, page: dict[str, Any]) -> bool:
         return True
     if fault.listing in ("no_next", "same_next", "empty_page"):
         return fault.listing != "no_next" or "nextPageToken" in page
-    return any(_means(fault, job) for job in page.get("operations", ()))
+    return any(_means(fault, job) for job in page.get(_jobs(page), ()))
 
 
 def edit(fault: WireFault, answer: dict[str, Any], call: Call, output: Callable[[str], list[Any]]) -> dict[str, Any]:
@@ -45,16 +46,16 @@ def edit(fault: WireFault, answer: dict[str, Any], call: Call, output: Callable[
     if fault.listing == "empty_page":
         return {"nextPageToken": call.text("pageToken") or _BEGINNING}
     jobs: list[dict[str, Any]] = []
-    for job in answer.get("operations", ()):
+    for job in answer.get(_jobs(answer), ()):
         if not _means(fault, job):
             jobs.append(job)
         elif fault.listing != "omit":
             jobs.append(_edit(fault, job, output))
             if fault.listing == "twice":
                 jobs.append(job)
-    changed = {**answer, "operations": jobs}
+    changed = {**answer, _jobs(answer): jobs}
     if not jobs:
-        del changed["operations"]
+        del changed[_jobs(answer)]
     if fault.listing == "no_next":
         del changed["nextPageToken"]
     elif fault.listing == "same_next":
@@ -62,11 +63,16 @@ def edit(fault: WireFault, answer: dict[str, Any], call: Call, output: Callable[
     return changed
 
 
+def _jobs(page: dict[str, Any]) -> str:
+    """The field of a page that has its jobs: Vertex AI calls it otherwise."""
+    return _PREDICTION_JOBS if _PREDICTION_JOBS in page else "operations"
+
+
 def _means(fault: WireFault, job: dict[str, Any]) -> bool:
-    metadata = job.get("metadata") or {}
+    metadata = job.get("metadata") or job
     return (
         matches(fault.resource, str(job.get("name", "")))
-        and matches(fault.model, str(metadata.get("model", "")).removeprefix("models/"))
+        and matches(fault.model, str(metadata.get("model", "")).rpartition("models/")[2])
         and matches(fault.display_name, str(metadata.get("displayName", "")))
         and matches(fault.state, state_of(job))
     )

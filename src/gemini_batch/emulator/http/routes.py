@@ -6,23 +6,27 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gemini_batch.emulator.http.admin import Admin
 from gemini_batch.emulator.messages.streams import STREAM
+from gemini_batch.emulator.vertex.routes import routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_batch.emulator.messages.calls import Call, Reply
+    from gemini_batch.emulator.messages.calls import Call, Download, Receiver, Reply
     from gemini_batch.emulator.messages.streams import Stream
     from gemini_batch.emulator.service.core import Emulator
 
 _MODEL, _TUNED = "/models/{model}", "/tunedModels/{tuned}"
 
 
-#: Does what a call asks for.
-Work: TypeAlias = "Callable[[Call], Reply | Stream]"
+#: Does what a call asks for; or, if its body is received as it arrives, gives what takes it.
+Work: TypeAlias = "Callable[[Call], Reply | Stream | Download | Receiver]"
 
 
 class Operation(NamedTuple):
-    """``path`` follows the version. ``work`` is None where bytes are streamed, which the application does itself."""
+    """``path`` follows the version, if it has one. ``method``: one, or several with ``|`` between them.
+
+    ``work`` is None where bytes are streamed, which the application does itself.
+    """
 
     method: str
     path: str
@@ -40,6 +44,7 @@ def operations(world: Emulator) -> list[Operation]:
         *_openai(world),
         *_admin(world),
         *_webhooks(world),
+        *(Operation(*one) for one in routes(world.cloud)),
     ]
 
 
@@ -155,4 +160,5 @@ def _admin(world: Emulator) -> list[Operation]:
         Operation("GET", "/emulator/webhooks", "emulator.webhooks", admin.webhooks),
         Operation("GET", "/emulator/quotas", "emulator.quotas", admin.quotas),
         Operation("POST", "/emulator/quotas", "emulator.quotas", admin.limit),
+        Operation("POST", "/emulator/buckets", "emulator.buckets", admin.add_bucket),
     ]

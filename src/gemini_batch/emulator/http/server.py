@@ -24,6 +24,7 @@ from gemini_batch.emulator.http import broken_transport
 from gemini_batch.emulator.http.app import App
 from gemini_batch.emulator.responders.builtin import Responder, respond
 from gemini_batch.emulator.service.core import Emulator
+from gemini_batch.emulator.vertex.storage.objects import bucket_name
 from gemini_batch.errors import Terminated
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def serve(
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
     deliver_to: Iterable[str] = (),
+    buckets: Iterable[str] = (),
 ) -> Iterator[Running]:
     """Serve ``data`` from a thread until the block ends.
 
@@ -77,9 +79,12 @@ def serve(
     ``list_outputs``: show output files in the list of files. ``openai_rows``: accept files of rows in OpenAI's shape
     for every job. ``setup``: the faults and quotas to start with.
     ``allow_hosts``: names that a caller's ``Host`` may have, besides ``host`` and those of the loopback.
-    ``deliver_to``: hosts that webhooks may be delivered to, besides addresses of the loopback.
-    Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version.
+    ``deliver_to``: hosts that webhooks may be delivered to, besides addresses of the loopback. ``buckets``: buckets of
+    Cloud Storage to create, unless they exist.
+    Raises ``OSError`` if the port is taken, :class:`~gemini_batch.errors.StateError` for data of a newer version,
+    :class:`~gemini_batch.errors.UsageError` for a wrong name of a bucket.
     """
+    named = [bucket_name(bucket) for bucket in buckets]
     listener = _listen(host, port)
     try:
         emulator = Emulator(
@@ -98,6 +103,8 @@ def serve(
     emulator.batches.rows_per_second = rows_per_second
     emulator.deliveries.hosts = frozenset(deliver_to)
     emulator.batches.openai_rows = openai_rows
+    for bucket in named:
+        emulator.cloud.objects.ensure_bucket(bucket)
     if setup is not None:
         setup.apply(emulator)
     server = _server(App(emulator, hosts=filter(None, [host, *allow_hosts])))
@@ -135,6 +142,7 @@ def run_forever(
     setup: Setup | None = None,
     allow_hosts: Iterable[str] = (),
     deliver_to: Iterable[str] = (),
+    buckets: Iterable[str] = (),
 ) -> None:
     """Serve until interrupted, with progress in the background; the base URL is the first line on stdout.
 
@@ -161,6 +169,7 @@ def run_forever(
                 setup=setup,
                 allow_hosts=allow_hosts,
                 deliver_to=deliver_to,
+                buckets=buckets,
             )
         )
         sys.stdout.write(f"{running.url}\n")

@@ -81,6 +81,12 @@ _TABLE = (
     + _PERMISSIONS.replace("{}", "corpora")
 )
 _VERSION = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?(/.*)")
+#: Of Vertex AI, by the collection of a project and location; its jobs are served.
+_VERTEX = re.compile(
+    r"/v1(?:beta1)?/projects/[^/]+/locations/[^/]+/"
+    r"(?:publishers/[^/]+/(?P<published>models)|"
+    r"(?P<own>cachedContents|datasets|endpoints|models|operations|ragCorpora|tuningJobs))(?:/[^/:]+)?(?::(?P<method>\w+))?"
+)
 _LIVE = re.compile(r"/ws/[\w.]*\.GenerativeService\.(BidiGenerateContent\w*)")
 
 
@@ -88,6 +94,9 @@ def unserved(method: str, path: str) -> str:
     """The name of the service's operation at ``path``; empty if the service has none that is known."""
     if live := _LIVE.fullmatch(path):
         return f"live.{live[1]}"
+    if vertex := _VERTEX.fullmatch(path):
+        collection = vertex["own"] or f"publishers.{vertex['published']}"
+        return ".".join(filter(None, ("projects.locations", collection, vertex["method"])))
     versioned = _VERSION.fullmatch(path)
     if versioned is None:
         return ""

@@ -23,6 +23,7 @@ from gemini_batch.emulator.http.streamed import Streamed
 from gemini_batch.emulator.messages.streams import STREAM, error_body
 from gemini_batch.emulator.state.calls import asked_tier
 from gemini_batch.emulator.state.clock import SECOND
+from gemini_batch.emulator.state.entered import name_of
 from gemini_batch.protocol.reading import Reader
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ class Player:
             row = store.row("SELECT * FROM batches WHERE id = ?", (batch,))
             if row is None:
                 return Facts(f"batches/{batch}")
-            return Facts(f"batches/{batch}", row["model"], row["display_name"], row["state"])
+            return Facts(name_of(row), row["model"], row["display_name"], row["state"])
+        if bucket := names.get("bucket"):
+            return Facts(f"gs://{bucket}/{names.get('object') or call.text('name')}")
         if file := names.get("file"):
             row = store.row("SELECT * FROM files WHERE id = ?", (file,))
             return Facts(f"files/{file}") if row is None else Facts(f"files/{file}", "", row["display_name"], "ACTIVE")
@@ -122,7 +125,7 @@ class Player:
         if upload := call.query.get("upload_id"):
             row = store.row("SELECT * FROM uploads WHERE id = ?", (upload,))
             return Facts() if row is None else Facts(f"files/{row['file_id']}", "", row["display_name"], row["state"])
-        model = names.get("model") or _cached_model(call)
+        model = names.get("model") or _named_model(call)
         return Facts(f"models/{model}" if model else "", model, _display_name(call.body))
 
     def _play(self, one: Armed[WireFault], call: Call, response: Response) -> Response | None:
@@ -255,10 +258,10 @@ def _patience(call: Call) -> int:
         return _PATIENCE
 
 
-def _cached_model(call: Call) -> str:
-    """The model in the body of a call that makes a cache."""
-    made = call.operation == "cachedContents.create"
-    return str((_object(call.body) or {}).get("model") or "").removeprefix("models/") if made else ""
+def _named_model(call: Call) -> str:
+    """The model in the body of a call that makes a cache, or a job of Vertex AI."""
+    made = call.operation in ("cachedContents.create", "batches.create")
+    return str((_object(call.body) or {}).get("model") or "").rpartition("/")[2] if made else ""
 
 
 def _display_name(body: bytes) -> str:

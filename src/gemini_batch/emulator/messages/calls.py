@@ -7,7 +7,7 @@ because those clients treat every other 2xx as an error.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gemini_batch import jsonl
 from gemini_batch.emulator.messages import errors
@@ -89,5 +89,30 @@ class Reply:
 
     @classmethod
     def refused(cls, failure: errors.ApiFailure) -> Reply:
-        """An error, as the service words it."""
+        """An error, as the service words it; "not modified" has no body."""
+        if failure.status == 304:
+            return cls(b"", failure.status, failure.headers)
         return cls.json(failure.body(), status=failure.status, headers=failure.headers)
+
+
+class Download(NamedTuple):
+    """A reply that is a file, or the range of it that the caller asks for; ``headers`` are further ones."""
+
+    file: IO[bytes]
+    headers: Mapping[str, str]
+
+
+class Receiver(Protocol):
+    """What takes the bytes of an upload. Its methods may block."""
+
+    def write(self, piece: bytes, /) -> None:
+        """Accept more bytes."""
+
+    def answer(self) -> Reply:
+        """The answer to a body that arrived completely."""
+
+    def broken(self) -> None:
+        """The connection broke before the body was complete."""
+
+    def close(self) -> None:
+        """It is over, however it ended."""

@@ -133,6 +133,16 @@ def no_principal() -> ApiFailure:
     return ApiFailure(401, "UNAUTHENTICATED", message)
 
 
+def no_token() -> ApiFailure:
+    """401: a call of Vertex AI without an OAuth token."""
+    message = (
+        "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other "
+        "valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
+    )
+    detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "CREDENTIALS_MISSING"}
+    return ApiFailure(401, "UNAUTHENTICATED", message, details=[{**detail, "domain": "googleapis.com"}])
+
+
 def too_large(limit: int) -> ApiFailure:
     """400: a body of JSON over the limit, in bytes."""
     return invalid(f"Request payload size exceeds the limit: {limit} bytes.")

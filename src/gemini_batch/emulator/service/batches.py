@@ -18,6 +18,7 @@ from gemini_batch.emulator.messages import errors
 from gemini_batch.emulator.messages.calls import Call, Reply
 from gemini_batch.emulator.state import models, spent
 from gemini_batch.emulator.state.clock import HOUR, SECOND, Clock, rfc3339
+from gemini_batch.emulator.state.entered import NewBatch, enter
 from gemini_batch.emulator.state.files import LONGEST_DISPLAY_NAME, Files, new_id, page_token, read_token
 from gemini_batch.errors import RowError
 from gemini_batch.protocol.spelling import snake
@@ -134,29 +135,26 @@ class Batches:
         tokens = self._tokens(kind, model, blob, plain=checked.plain)
         with self._store.transaction() as db:
             self._limits.admit(call.owner, model, tokens)
-            db.execute(
-                """INSERT INTO batches (id, owner, kind, model, display_name, priority, input_file, input_blob, plain,
-                state, created, updated, due, expires, rows_per_second, total, tokens, webhook, shape)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-                (
-                    batch_id,
-                    call.owner,
-                    kind,
-                    model,
-                    batch.get("displayName", ""),
-                    int(batch.get("priority", 0)),
-                    file_id,
-                    blob,
-                    checked.plain,
-                    now,
-                    now,
-                    now + round(self.queue_delay * SECOND),
-                    now + LIFE,
-                    self.rows_per_second,
-                    checked.rows,
-                    tokens,
-                    json.dumps(batch["webhookConfig"]) if batch.get("webhookConfig") else None,
-                    shape,
+            enter(
+                db,
+                NewBatch(
+                    id=batch_id,
+                    owner=call.owner,
+                    kind=kind,
+                    model=model,
+                    display_name=batch.get("displayName", ""),
+                    priority=int(batch.get("priority", 0)),
+                    input_file=file_id,
+                    input_blob=blob,
+                    plain=checked.plain,
+                    created=now,
+                    due=now + round(self.queue_delay * SECOND),
+                    expires=now + LIFE,
+                    rows_per_second=self.rows_per_second,
+                    total=checked.rows,
+                    tokens=tokens,
+                    webhook=json.dumps(batch["webhookConfig"]) if batch.get("webhookConfig") else None,
+                    shape=shape,
                 ),
             )
         return self.find(batch_id, call.owner)

@@ -16,6 +16,8 @@ from gemini_batch.emulator.state.clock import Clock
 from gemini_batch.emulator.state.files import Files
 from gemini_batch.emulator.state.store import Store
 from gemini_batch.emulator.state.webhooks import Webhooks as KeptWebhooks
+from gemini_batch.emulator.vertex.cloud import Cloud
+from gemini_batch.emulator.vertex.jobs import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +58,7 @@ class Emulator:
         self.faults = self.engine.faults
         self.uploads = Uploads(self.store, self.clock, self.files, self.limits)
         self.batches = Batches(self.store, self.clock, self.files, self.engine)
+        self.cloud = Cloud(self.engine, lambda: Pace(self.batches.queue_delay, self.batches.rows_per_second))
         self.inference = Inference(self.clock, self.engine)
         self.openai = OpenAI(self.clock, self.inference, self.batches)
         self.cached_contents = CachedContents(self.clock, self.engine)

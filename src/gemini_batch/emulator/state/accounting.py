@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_batch.emulator.state import calls, spent
 from gemini_batch.emulator.state.clock import rfc3339
+from gemini_batch.emulator.state.entered import name_of
 
 if TYPE_CHECKING:
     from gemini_batch.emulator.state.store import Store
@@ -26,7 +27,7 @@ def accounting(store: Store, *, keys: bool = False) -> dict[str, Any]:
     rows = store.rows("SELECT * FROM batches ORDER BY seq")
     jobs = [
         {
-            "name": f"batches/{row['id']}",
+            "name": name_of(row),
             "project": row["owner"],
             "model": row["model"],
             "displayName": row["display_name"],

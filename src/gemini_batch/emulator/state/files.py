@@ -135,7 +135,10 @@ class Files:
         return Reply.json({"files": [shown(row) for row in found]})
 
     def is_registered(self, uri: str, owner: str) -> bool:
-        """Whether the project has registered this object."""
+        """Whether the project has registered this object. Those of Vertex AI need not: it must be in its bucket."""
+        if owner.startswith("projects/"):
+            place = tuple(uri.removeprefix("gs://").split("/", 1))
+            return self._store.row("SELECT 1 FROM objects WHERE bucket = ? AND name = ?", place) is not None
         found = self._store.row("SELECT 1 FROM files WHERE object = ? AND owner = ?", (uri, owner))
         return found is not None
 
@@ -246,3 +249,19 @@ def read_token(token: str) -> int | None:
         return int(text.removeprefix("before:"))
     except ValueError:
         raise errors.invalid("The page token is not valid.") from None
+
+
+def page_text(name: str) -> str:
+    """An opaque token for the page after the item with this name."""
+    return base64.urlsafe_b64encode(f"after:{name}".encode()).decode().rstrip("=")
+
+
+def read_page_text(token: str) -> str:
+    """The name in such a token; empty for the first page. Raises :class:`errors.ApiFailure` (400)."""
+    if not token:
+        return ""
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except ValueError:
+        raise errors.invalid("The page token is not valid.") from None
+    return text.removeprefix("after:")

@@ -194,6 +194,66 @@ _MIGRATIONS = (
     DROP TABLE interactive;
     CREATE TABLE paid_requests (digest BLOB PRIMARY KEY, paid INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE batches ADD COLUMN vertex TEXT NOT NULL DEFAULT '{}';
+    CREATE TABLE buckets (
+        name TEXT PRIMARY KEY,
+        project TEXT NOT NULL,
+        location TEXT NOT NULL,
+        given TEXT NOT NULL,
+        created INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE objects (
+        bucket TEXT NOT NULL,
+        name TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        metageneration INTEGER NOT NULL DEFAULT 1,
+        size INTEGER NOT NULL,
+        md5 TEXT NOT NULL,
+        crc32c TEXT NOT NULL,
+        components INTEGER,
+        given TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        blob TEXT NOT NULL,
+        PRIMARY KEY (bucket, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX objects_by_blob ON objects (blob);
+    CREATE TABLE sessions (
+        id TEXT PRIMARY KEY,
+        bucket TEXT NOT NULL,
+        name TEXT NOT NULL,
+        given TEXT NOT NULL,
+        conditions TEXT NOT NULL,
+        declared INTEGER,
+        received INTEGER NOT NULL DEFAULT 0,
+        state TEXT NOT NULL DEFAULT 'active',
+        generation INTEGER,
+        created INTEGER NOT NULL,
+        blob TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE datasets (
+        project TEXT NOT NULL,
+        id TEXT NOT NULL,
+        given TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        PRIMARY KEY (project, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE bigquery_tables (
+        project TEXT NOT NULL,
+        dataset TEXT NOT NULL,
+        id TEXT NOT NULL,
+        given TEXT NOT NULL,
+        columns TEXT NOT NULL,
+        rows INTEGER NOT NULL DEFAULT 0,
+        size INTEGER NOT NULL DEFAULT 0,
+        created INTEGER NOT NULL,
+        updated INTEGER NOT NULL,
+        blob TEXT NOT NULL,
+        PRIMARY KEY (project, dataset, id)
+    ) WITHOUT ROWID;
+    """,
+    "CREATE TABLE bigquery_jobs (project TEXT, id TEXT, job TEXT NOT NULL, PRIMARY KEY (project, id)) WITHOUT ROWID",
 )
 
 
@@ -264,7 +324,9 @@ class Store:
                 UNION SELECT input_blob FROM batches WHERE state IN ('PENDING', 'RUNNING') AND deleted != 1
                 UNION SELECT 'output-' || id FROM batches WHERE NOT deleted
                 UNION SELECT 'paid-' || id FROM batches
-                UNION SELECT blob FROM caches"""
+                UNION SELECT blob FROM caches
+                UNION SELECT blob FROM objects UNION SELECT blob FROM bigquery_tables
+                UNION SELECT blob FROM sessions WHERE state = 'active'"""
             )
         }
         young = time.time() - _ORPHAN_SECONDS
@@ -314,7 +376,7 @@ class Store:
         return self.blob(f"output-{batch_id}")
 
     def drop_blob(self, name: str) -> None:
-        """Remove a blob, unless a file, an upload or a batch that is still alive needs it.
+        """Remove a blob, unless a file, an object, an upload or a batch that is still alive needs it.
 
         A registered object has none: its name is empty.
         """
@@ -323,7 +385,8 @@ class Store:
         needed = self.row(
             """SELECT 1 FROM files WHERE blob = :b
             UNION ALL SELECT 1 FROM batches WHERE input_blob = :b AND state IN ('PENDING', 'RUNNING') AND deleted != 1
-            UNION ALL SELECT 1 FROM uploads WHERE blob = :b AND state = 'active'""",
+            UNION ALL SELECT 1 FROM uploads WHERE blob = :b AND state = 'active'
+            UNION ALL SELECT 1 FROM objects WHERE blob = :b""",
             {"b": name},
         )
         if needed is None:

@@ -26,6 +26,7 @@ from gemini_batch.errors import Next, NotFinished, ServiceError, StateError, Usa
 from gemini_batch.events import Notice
 from gemini_batch.jsonl import read_lines
 from gemini_batch.money.limits import PICO, row_prices
+from gemini_batch.objects.lock import check_locks
 from gemini_batch.report.stragglers import typical
 from gemini_batch.stopping import hurried, patience
 from gemini_batch.store.ledger.records import CALLS, JobStage
@@ -232,10 +233,11 @@ class FlexJobs:
             self._session.emit(Notice(f"{calls} no answer yet, and may be paid for without one.", "warning"))
 
     async def _send(self, job: Job, request: bytes) -> Called:
+        await check_locks()
         return await self._service.call(model=job.model, method=self._run.method, request=request)
 
     def _requests(self, job: Job) -> Iterator[Asked]:
-        with self._folder.rows() as rows, self._folder.input(job.part).open("rb") as file:
+        with self._folder.rows() as rows, self._folder.open_input(job.part) as file:
             file.seek(job.offset)
             lines = read_lines(file)
             for seq, tokens in requests_in(rows, job.ordinal):

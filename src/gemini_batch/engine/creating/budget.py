@@ -42,6 +42,8 @@ _SPENT = (
 )
 #: The jobs of which something is not known that may be found out.
 _UNCOUNTED = f"SELECT jobs.* {_FROM}jobs.settled IS NULL AND (jobs.unbounded IS NULL OR jobs.stage = 'collected') AND "
+#: What the limits are called that a user sets for one piece of work.
+_RUN, _SHARDS = "this run", "these shards"
 _PLANNED = (JobStage.PLANNED, JobStage.UPLOADED)
 _WHEN = "coalesce(jobs.intended_at, jobs.created_at)"
 
@@ -153,8 +155,12 @@ class Budget:
         offline = self._run.backend == OFFLINE
         (day, tomorrow), (month, next_month) = day_of(at), month_of(at)
         period = f"(runs.backend = '{OFFLINE}') = ? AND {_WHEN} >= ? AND {_WHEN} < ?"
+        shards = self._run.shards
+        own = (_RUN, self.caps.run, "jobs.run = ?", (self._run.id,))
+        if shards is not None:
+            own = (_SHARDS, self.caps.run, "runs.shards = ?", (shards,))
         scopes: list[tuple[str, int | None, str, tuple[object, ...]]] = [
-            ("this run", self.caps.run, "jobs.run = ?", (self._run.id,)),
+            own,
             ("today", self.caps.day, period, (offline, day, tomorrow)),
             ("this month", self.caps.month, period, (offline, month, next_month)),
         ]
@@ -270,11 +276,12 @@ class Budget:
         requests = f"{counted(waiting, 'request')} {'is' if waiting == 1 else 'are'}"
         held = f", {usd(one.open)} of it reserved for jobs that are not collected" if one.open else ""
         least = usd(one.nano + -(-(most or 0) // PICO))
-        again = (
-            Next("run", self._run.id, "--max-usd", least, why="sends at least one more")
-            if one.name == "this run"
-            else Next("run", self._run.id, why=f"goes on when the limit of {one.name} has room again")
-        )
+        again: Next | str = Next("run", self._run.id, why=f"goes on when the limit of {one.name} has room again")
+        if one.name == _RUN:
+            again = Next("run", self._run.id, "--max-usd", least, why="sends at least one more")
+        elif one.name == _SHARDS:
+            without = ", and without --new" if self._run.anew else ""
+            again = f"Run the same command again with --max-usd {least} or more{without}."
         return NotFinished(
             f"The limit of {usd(one.cap)} USD for {one.name} is reached: {usd(one.nano)} USD count towards it{held}, "
             f"and the next request may cost more than what is left. {requests} not sent.",

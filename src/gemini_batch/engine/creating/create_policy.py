@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 
 from gemini_batch.safe_text import printable
 from gemini_batch.store.ledger.records import JobStage
+from gemini_batch.vertex_place import same_file
 from gemini_batch.wire import Phase, same_model
 
 if TYPE_CHECKING:
@@ -166,12 +167,12 @@ def made_by(job: Job, seen: Iterable[RemoteJob], *, known: frozenset[str], any_a
     that contains the run's id needs no age. ``any_age``: our own clock was wrong, so the age means nothing. ``known``
     jobs belong to other attempts.
     """
-    wanted = f"files/{job.file.removeprefix('files/')}" if job.file and job.input_kind == "file" else None
+    wanted = job.file if job.input_kind == "file" else None
     only_ours = job.run.removeprefix("run-") in job.display_name
     since = 0.0 if only_ours or any_age else (job.intended_at or 0.0) - CLOCK_SKEW
     named = [remote for remote in seen if remote.name]
     return Matches(
-        proven=tuple(r.name for r in named if wanted is not None and r.file_name == wanted),
+        proven=tuple(r.name for r in named if wanted and r.file_name and same_file(r.file_name, wanted)),
         likely=tuple(
             r.name
             for r in named

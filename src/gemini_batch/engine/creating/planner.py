@@ -13,7 +13,9 @@ from gemini_batch.events import Transfer, ignore_events, in_thread
 from gemini_batch.jsonl import atomic_write, private_folder
 from gemini_batch.store.ledger.records import Job, JobStage
 from gemini_batch.store.rows.conditions import REMEMBERED
+from gemini_batch.store.rows.labels import for_vertex
 from gemini_batch.store.sqlite import state_error
+from gemini_batch.vertex_place import is_vertex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +69,7 @@ async def plan_job(
 
     ``overrides`` are written into each request line of the job. Raises StateError if the run folder cannot be written.
     """
-    rewrite = overrides.apply if overrides is not None and overrides.rewrites else None
+    rewrite = _rewriting(run, overrides)
     ordinal = max((job.ordinal for job in ledger.all_jobs_of(run.id)), default=0) + 1
 
     def take(_: EventHandler) -> Chunk | None:
@@ -116,9 +118,17 @@ async def plan_job(
     return job
 
 
+def _rewriting(run: Run, overrides: RequestOverrides | None) -> Callable[[bytes], bytes] | None:
+    """How a request line becomes the line that is sent; None: it is that line."""
+    override = overrides.apply if overrides is not None and overrides.rewrites else None
+    if not is_vertex(run.backend):
+        return override
+    return for_vertex if override is None else lambda line: for_vertex(override(line))
+
+
 def _range_digest(folder: RunFolder, chunk: Chunk, emit: EventHandler) -> str:
     digest, left = hashlib.sha256(), chunk.bytes
-    with folder.requests.open("rb") as file:
+    with folder.open_requests() as file:
         file.seek(chunk.offset)
         while left and (piece := file.read(min(_PIECE, left))):
             digest.update(piece)
@@ -134,7 +144,7 @@ def _write_part(
     digest, size, told = hashlib.sha256(), 0, 0
     target = folder.input(f"{ordinal}.jsonl")
     private_folder(target.parent)
-    with folder.rows() as rows, folder.requests.open("rb") as source, atomic_write(target, private=True) as part:
+    with folder.rows() as rows, folder.open_requests() as source, atomic_write(target, private=True) as part:
         for line in _lines(rows, source, ordinal):
             line = (rewrite(line) if rewrite else line) + b"\n"  # noqa: PLW2901 - the line as it is sent
             part.write(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_batch.api.trouble import Trouble, meaning, too_large
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.report.next_steps import costing
+from gemini_batch.vertex_place import is_vertex
 from gemini_batch.wire import contradiction
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def explained(run: Run, job: Job, error: ServiceError) -> ServiceError:
             error.next = (
                 "The service says that the uploaded file is gone, or belongs to the project of another key. No job was "
                 "created. Check the key, then run the same command again; it uploads the file again if it is gone."
+            )
+        case Trouble.WITHDRAWN if is_vertex(run.backend):
+            error.next = error.next or (
+                "No job was created. Grant the role Vertex AI User (roles/aiplatform.user) in the project to the "
+                "credentials of this machine."
             )
         case Trouble.WITHDRAWN | Trouble.BILLING:
             error.next = error.next or (

@@ -34,6 +34,7 @@ from gemini_batch.engine.uploads.attachments import JobAttachments
 from gemini_batch.engine.uploads.input_files import upload_input
 from gemini_batch.errors import ApiError, Next, ServiceError
 from gemini_batch.events import Notice
+from gemini_batch.objects.lock import check_locks
 from gemini_batch.report.billing import paid_again
 from gemini_batch.store.ledger.records import JobStage
 from gemini_batch.wire import remote_job
@@ -87,7 +88,7 @@ class Submitter:
         Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job as it was, if
         other runs have sent or answered some of its requests by now, OverBudgetError if it may cost more than is left.
         """
-        job = self._attachments.renewed(self._with_this_key(job))
+        job = self._attachments.renewed(self._kept_here(job))
         facts = Facts(
             stage=job.stage, input_kind=job.input_kind, intended_at=job.intended_at, create_calls=job.create_calls
         )
@@ -106,6 +107,7 @@ class Submitter:
                     self._has_uploaded = True
                     facts = replace(facts, stage=job.stage)
                 case Send():
+                    await check_locks()
                     if self._may_send is not None and job.stage is JobStage.UPLOADED and not self._may_send(job):
                         return job
                     job = await self._send(job)
@@ -131,14 +133,23 @@ class Submitter:
                 case never:
                     assert_never(never)
 
-    def _with_this_key(self, job: Job) -> Job:
-        """What was planned or uploaded with another key begins anew: a file belongs to the project of its key."""
+    def _kept_here(self, job: Job) -> Job:
+        """What was planned or uploaded with another key, or to another bucket, begins anew.
+
+        A file belongs to the project of its key; and whoever names another bucket does not want the job to read the
+        one before. What is in that one stays in the ledger, for ``clean``.
+        """
         key = self._session.key_fingerprint()
-        if job.stage not in {JobStage.PLANNED, JobStage.UPLOADED} or job.key_fingerprint == key:
+        if job.stage not in {JobStage.PLANNED, JobStage.UPLOADED}:
             return job
+        same_key = job.key_fingerprint == key
+        if same_key and (job.file is None or self._service.is_kept_here(job.file)):
+            return job
+        if same_key and job.stage is JobStage.UPLOADED:
+            self._session.emit(Notice("Another bucket is named than before; uploading the input to it."))
         return self._ledger.update_job(
             job,
-            "another key",
+            "another bucket" if same_key else "another key",
             at=self._now(),
             stage=JobStage.PLANNED,
             file=None,
@@ -210,7 +221,7 @@ class Submitter:
             key: str
             request: msgspec.Raw
 
-        with self._folder.input(job.part).open("rb") as file:
+        with self._folder.open_input(job.part) as file:
             file.seek(job.offset)
             lines = [msgspec.json.decode(line, type=_Line) for line in file.read(job.bytes).split(b"\n") if line]
         return [(line.key, line.request) for line in lines]

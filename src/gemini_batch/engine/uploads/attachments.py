@@ -146,7 +146,7 @@ class JobAttachments:
     async def _usable(self, job: Job, file: Stored) -> Held:
         """The content at the service, ready for use, or refused by it for good."""
         for _ in range(_TIMES):
-            held = self._held.use(job, file.sha256, at=self._now())
+            held = self._held.use(job, file.sha256, at=self._now(), here=self._service.is_kept_here)
             if held is None or held.state == "chosen":
                 held = await self._upload(job, file, held)
             elif held.name not in self._seen:
@@ -238,7 +238,7 @@ class JobAttachments:
         assert held is not None
         state = {"PROCESSING": "uploaded", "FAILED": "failed"}.get(remote.state or "", "active")
         uri = remote.uri or ""
-        if file_id_of(uri) != held.name.removeprefix("files/"):
+        if not uri.startswith("gs://") and file_id_of(uri) != held.name.removeprefix("files/"):
             uri = _URIS + held.name
         news = {"state": state, "uri": uri, "expires_at": to_time(remote.expiration_time) or held.expires_at, **changes}
         if all(getattr(held, name) == value for name, value in news.items()):

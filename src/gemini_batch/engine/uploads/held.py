@@ -17,7 +17,7 @@ from gemini_batch.store.sqlite import explained, transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from gemini_batch.store.ledger.ledger import Ledger
     from gemini_batch.store.ledger.records import Job
@@ -73,11 +73,12 @@ class HeldAttachments:
     def __init__(self, ledger: Ledger, *, backend: str, key_fingerprint: str) -> None:
         self._ledger, self._backend, self._key = ledger, backend, key_fingerprint
 
-    def use(self, job: Job, sha256: str, *, at: float) -> Held | None:
+    def use(self, job: Job, sha256: str, *, at: float, here: Callable[[str], bool]) -> Held | None:
         """The newest file with this content that ``job`` can use, which is then recorded; None if there is none.
 
         An upload that is not complete counts only if it is the job's own run's: another process may be at work on it.
-        A file that could not be processed counts for the run that has tried.
+        A file that could not be processed counts for the run that has tried. ``here``: whether a name is one where
+        files are uploaded to now.
         """
         with self._transaction() as db:
             rows = db.execute(
@@ -86,7 +87,7 @@ class HeldAttachments:
                 "ORDER BY uploaded_at IS NULL, uploaded_at DESC",
                 (sha256, self._backend, self._key, job.run),
             )
-            found = next((held for held in map(_held, rows) if held.is_fresh(at)), None)
+            found = next((held for held in map(_held, rows) if held.is_fresh(at) and here(held.name)), None)
             if found is not None:
                 self._link(db, job, found.name)
         return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from gemini_batch.api.trouble import meaning
 from gemini_batch.engine.uploads.transfer import Content, upload
 from gemini_batch.errors import ApiError, ServiceError
+from gemini_batch.events import ignore_events, in_thread
 from gemini_batch.reading import to_time
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from gemini_batch.api.files import ReadAt
     from gemini_batch.backend import Service
+    from gemini_batch.events import EventHandler
     from gemini_batch.session import Session
     from gemini_batch.store.ledger.ledger import Ledger
     from gemini_batch.store.ledger.records import InputFile, Job
@@ -30,7 +32,12 @@ async def upload_input(session: Session, service: Service, ledger: Ledger, folde
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[ReadAt]:
-        with folder.input(job.part).open("rb") as file:
+        with contextlib.ExitStack() as opening:
+
+            def begin(_: EventHandler) -> IO[bytes]:
+                return opening.enter_context(folder.open_input(job.part))
+
+            file = await in_thread(begin, ignore_events) if folder.in_bucket(job.part) else begin(ignore_events)
 
             def read_at(start: int, length: int) -> bytes:
                 file.seek(job.offset + start)

@@ -6,6 +6,9 @@ arrived is compared with what was sent.
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +17,7 @@ from gemini_batch.api.trouble import meaning
 from gemini_batch.errors import ApiError, ServiceError
 from gemini_batch.events import Notice, Transfer
 from gemini_batch.reading import to_int
+from gemini_batch.vertex_place import same_file
 from gemini_batch.wire import hash_matches
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 _UPLOADS = 3
 #: Seconds before each further request for a file whose upload is complete.
 _FILE_WAITS = (1.0, 2.0, 4.0, 8.0)
+#: Bytes that are hashed at a time.
+_PIECE = 4 * 1024 * 1024
 
 
 class Record(Protocol):
@@ -36,7 +42,7 @@ class Record(Protocol):
 
     @property
     def name(self) -> str | None:
-        """The file's name, ``files/…``; None before it is chosen."""
+        """The file's name, ``files/…`` or ``gs://…``; None before it is chosen."""
         ...
 
     @property
@@ -89,9 +95,10 @@ class _Upload:
     async def run(self) -> RemoteFile:
         for _ in range(_UPLOADS):
             if self._record.name is None:
-                self._record.choose(new_name(self._session))
+                token = self._session.world.token(20)
+                self._record.choose(self._service.new_name(token, mime_type=self._content.mime_type))
             try:
-                return self._verified(await self._already_there() or await self._transfer())
+                return await self._verified(await self._already_there() or await self._transfer())
             except SessionLost as error:
                 self._session.emit(Notice(f"{error.message.removesuffix('.')}. Restarting the upload."))
             except _ArrivedDamagedError as error:
@@ -139,7 +146,7 @@ class _Upload:
                 assert self._record.name is not None
                 self._record.opened(
                     await self._service.start_upload(
-                        name=self._record.name.removeprefix("files/"),
+                        name=self._record.name,
                         display_name=content.display_name,
                         size=content.size,
                         mime_type=content.mime_type,
@@ -158,22 +165,29 @@ class _Upload:
             emit(Transfer("uploading", content.size, content.size, job=content.job))
         return remote or await self._complete()
 
-    def _verified(self, remote: RemoteFile) -> RemoteFile:
+    async def _verified(self, remote: RemoteFile) -> RemoteFile:
         content, name = self._content, self._record.name
         size = to_int(remote.size_bytes)
-        if remote.name != name:
+        if name is None or not same_file(remote.name, name):
             raise _ArrivedDamagedError(f"The service stored the upload as {remote.name!r} instead of {name}.")
         failed = remote.state == "FAILED" and content.mime_type is None
         if size != content.size or not hash_matches(content.sha256, remote.sha256_hash) or failed:
             raise _ArrivedDamagedError(
                 f"The uploaded file differs from the one sent ({size:,} of {content.size:,} bytes)."
             )
+        if remote.md5_hash is not None and remote.md5_hash != await self._md5():
+            raise _ArrivedDamagedError("The uploaded file differs from the one sent (its MD5 hash does).")
         return remote
 
-
-def new_name(session: Session) -> str:
-    """A name for a file that nothing at the service has."""
-    return f"files/gb-{session.world.token(20)}"
+    async def _md5(self) -> str:
+        """The hash of the content as Cloud Storage states hashes, whoever sent the bytes."""
+        digest, offset, size = hashlib.md5(usedforsecurity=False), 0, self._content.size
+        async with self._content.opened() as read_at:
+            while offset < size and (data := read_at(offset, min(_PIECE, size - offset))):
+                digest.update(data)
+                offset += len(data)
+                await asyncio.sleep(0)  # other work of this process goes on
+        return base64.b64encode(digest.digest()).decode()
 
 
 class _ArrivedDamagedError(ServiceError):

@@ -126,11 +126,26 @@ class Ledger(QueueLedger):
             self._db.execute("UPDATE runs SET forgotten_at = ? WHERE id = ?", (at if forgotten else None, run.id))
             self._event(at, run.id, None, "forgotten" if forgotten else "wanted again", {})
 
-    def newest_with_identity(self, identity: str) -> Run | None:
-        """The newest run with the same requests, model and backend whose answers were not deleted."""
-        sql = "SELECT * FROM runs WHERE identity = ? AND freed_at IS NULL ORDER BY created_at DESC, rowid DESC LIMIT 1"
-        rows = self._read(sql, identity)
+    def newest_with_identity(self, identity: str, *, written: bool = False) -> Run | None:
+        """The newest run with the same requests, model and backend whose answers were not deleted.
+
+        ``written``: a shard counts also if its answers are only in its results.
+        """
+        sql = (
+            "SELECT * FROM runs WHERE identity = ? AND (freed_at IS NULL OR (? AND in_place)) "
+            "ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        )
+        rows = self._read(sql, identity, written)
         return run_of(rows[0]) if rows else None
+
+    def set_shards(self, run: Run, shards: str, *, at: float) -> Run:
+        """Record that a manifest names a run now, whose limits hold for it; returns the run with it."""
+        with explained(self.path, "ledger"), transaction(self._db):
+            self._db.execute("UPDATE runs SET shards = ? WHERE id = ?", (shards, run.id))
+            self._event(at, run.id, None, "named by a manifest", {"shards": shards})
+        found = self.run(run.id)
+        assert found is not None
+        return found
 
     def earlier_with_identity(self, run: Run) -> list[Run]:
         """The runs that were made of the same requests, model and backend before this one, newest first."""
@@ -281,6 +296,11 @@ class Ledger(QueueLedger):
         values = (file.sha256, file.kind, file.path, file.run, file.succeeded)
         with explained(self.path, "ledger"), transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO output_files VALUES (?, ?, ?, ?, ?)", values)
+
+    def outputs_of(self, run: Run) -> list[OutputFile]:
+        """The files that were written for the user of a run, newest first."""
+        sql = "SELECT sha256, kind, path, run, succeeded FROM output_files WHERE run = ? ORDER BY rowid DESC"
+        return [OutputFile(**dict(row)) for row in self._read(sql, run.id)]
 
     def output(self, sha256: str, path: str) -> OutputFile | None:
         """The file with this content that was written for the user, wherever it is; else that written to ``path``."""

@@ -248,6 +248,20 @@ def _ledger_9(db: sqlite3.Connection) -> None:
     run_all(db, ("DROP TABLE claims", "ALTER TABLE claims_of_jobs RENAME TO claims"))
 
 
+def _ledger_10(db: sqlite3.Connection) -> None:
+    """Keep which runs have their requests in the user's file, and which manifest of shards named a run last."""
+    run_all(
+        db,
+        (
+            "ALTER TABLE runs ADD COLUMN shards TEXT",
+            "ALTER TABLE runs ADD COLUMN in_place INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX runs_shards ON runs (shards) WHERE shards IS NOT NULL",
+            "CREATE INDEX output_files_run ON output_files (run)",
+        ),
+    )
+
+
 LEDGER: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _ledger_1, _ledger_2, _ledger_3, _ledger_4, _ledger_5, _ledger_6, _ledger_7, _ledger_8, _ledger_9,
+    _ledger_10,
 )  # fmt: skip

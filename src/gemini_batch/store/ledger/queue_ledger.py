@@ -89,17 +89,18 @@ class QueueLedger(Database):
                 sql, (key_fingerprint, model, quota_bounds.refused, quota_bounds.accepted, at, at - MEMORY)
             )
 
-    def queued_tokens(self, key_fingerprint: str, model: str, *, since: float) -> int:
+    def queued_tokens(self, key_fingerprint: str, model: str, *, since: float, certain: bool = False) -> int:
         """Estimated tokens of all jobs of that key and model, of whatever run, that may be in the service's queue.
 
-        Jobs created before ``since`` have ended or expired, even if they were not polled again.
+        Jobs created before ``since`` have ended or expired, even if they were not polled again. ``certain``: of those
+        that were seen there.
         """
         sql = (
             "SELECT coalesce(sum(tokens), 0) AS n FROM jobs WHERE key_fingerprint = ? AND model = ? "
-            "AND via = 'batch' AND stage IN ('intended', 'created') AND dropped_at IS NULL "
+            "AND via = 'batch' AND (stage = 'created' OR stage = 'intended' AND NOT ?) AND dropped_at IS NULL "
             "AND coalesce(created_at, intended_at) >= ?"
         )
-        return int(self._read(sql, key_fingerprint, model, since)[0]["n"])
+        return int(self._read(sql, key_fingerprint, model, certain, since)[0]["n"])
 
     def living_jobs(self, key_fingerprint: str) -> list[Job]:
         """The jobs of that key that were alive when last polled, oldest first."""

@@ -49,6 +49,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     ``anew``: made with ``--new``, so it takes no answers from other runs. ``freed_at``: when its answers were deleted.
     ``shape``: equal for runs whose requests ask for the same (:mod:`gemini_batch.intake.shape`); None if unknown.
+    ``shards``: which manifest of shards named it last. ``in_place``: its requests are a shard that stays where it is,
+    and other runs take no answers of it.
     """
 
     id: str
@@ -67,6 +69,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     anew: bool = False
     freed_at: float | None = None
     shape: str | None = None
+    shards: str | None = None
+    in_place: bool = False
 
     @property
     def requests_known(self) -> bool:
@@ -210,7 +214,8 @@ def plain(value: Any) -> Any:
 def run_of(row: sqlite3.Row) -> Run:
     """Read a run from a row of ``runs``."""
     values = dict(row)
-    return Run(**{**values, "method": Method(values["method"]), "anew": bool(values["anew"])})
+    flags = {name: bool(values[name]) for name in ("anew", "in_place")}
+    return Run(**{**values, "method": Method(values["method"]), **flags})
 
 
 def job_of(row: sqlite3.Row) -> Job:

@@ -79,8 +79,6 @@ class AnswerWriter:
         self._models: dict[str, int | None] = {}
         with explained(path, "run's row database"):
             db.execute("BEGIN IMMEDIATE")
-            # An adopted run has no requests yet; without the index, each new key would be searched for among all.
-            db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
             self._again = db.execute(
                 "SELECT EXISTS (SELECT 1 FROM answers WHERE answer_file = ?)", source[:1]
             ).fetchone()[0]

@@ -13,7 +13,7 @@ from gemini_batch.answers.usage import Usage
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gemini_batch.store.ledger.run_options import Selection
 
@@ -39,9 +39,14 @@ ANSWER_COPIES = (
 )
 
 
+def numbers(places: Iterable[int]) -> str:
+    """Places or ordinals as a list in SQL."""
+    return ", ".join(str(int(place)) for place in places)
+
+
 def was_sent(sent: Sequence[int], name: str = "requests") -> str:
     """In more than one job; or in one that was ``sent``, or was and now waits to be resent."""
-    places = ", ".join(str(int(place)) for place in (REMEMBERED, ELSEWHERE, *sent))
+    places = numbers((REMEMBERED, ELSEWHERE, *sent))
     return f"({name}.attempts > 1 OR ({name}.attempts = 1 AND ({name}.job IS NULL OR {name}.job IN ({places}))))"
 
 

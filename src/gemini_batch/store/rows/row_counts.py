@@ -29,6 +29,22 @@ class RowCounts(Database):
     def __init__(self, path: Path, *, alone: Alone = nullcontext) -> None:
         super().__init__(path, migrations.ROWS, what="run's row database", alone=alone)
 
+    def compact(self) -> None:
+        """Give back the room of what finds a request or an answer: of a run whose answers are deleted, only sums are
+        asked."""
+        with explained(self.path, "run's row database"):
+            named = self._db.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+            ).fetchall()
+            for (name,) in named:
+                self._db.execute(f"DROP INDEX {name}")
+            self._db.execute(
+                "UPDATE requests SET key = '', hash = 0, line = 0, offset = 0, length = 0, tokens = 0, body = NULL, "
+                "bound_kind = NULL, bound_prompt = NULL, bound_answer = NULL"
+            )
+            self._db.execute("UPDATE answers SET offset = 0, length = 0")
+            self._db.execute("VACUUM")
+
     def waiting(self) -> Waiting:
         """The totals of the requests that wait to be sent."""
         sql = "SELECT count(*), coalesce(sum(length + 1), 0), coalesce(sum(tokens), 0) FROM requests WHERE job IS NULL"
@@ -46,7 +62,7 @@ class RowCounts(Database):
 
     def census(self, places: Iterable[int] | None = None) -> Census:
         """How many requests are where, with which verdict; with ``places``, only those that are in one of them."""
-        where = "TRUE" if places is None else f"job IN ({', '.join(str(int(place)) for place in sorted(places))})"
+        where = "TRUE" if places is None else f"job IN ({conditions.numbers(places)})"
         sql = (
             "SELECT job, coalesce(a.verdict, 'missing'), count(*) FROM requests r LEFT JOIN answers a "  # noqa: S608 - numbers
             f"ON a.id = r.answer WHERE {where} GROUP BY 1, 2"
@@ -59,7 +75,7 @@ class RowCounts(Database):
 
         ``sent`` holds the jobs that were created, or may have been.
         """
-        done, result = ", ".join(str(int(place)) for place in (REMEMBERED, *sent)), conditions.has_result(sent)
+        done, result = conditions.numbers((REMEMBERED, *sent)), conditions.has_result(sent)
         # Place by place: with OR, SQLite keeps the numbers of all requests that are there.
         places = ("IS NULL", f"IN (SELECT DISTINCT job FROM main.requests WHERE job NOT IN ({done}))")  # noqa: S608 - numbers
         counts = (f"(SELECT count(*) FROM requests WHERE job {place} AND NOT {result})" for place in places)  # noqa: S608

@@ -12,7 +12,8 @@ What always holds:
 - Answer files with negative numbers lie in other runs; the answers in them were paid for there.
 - An answer line whose key is missing or unknown goes to ``quarantine``, never to a request.
 
-Keys are found by a 64-bit hash, indexed after loading, and then compared. Memory does not grow with the file.
+Keys are found by a 64-bit hash, indexed from the first answers on, and then compared. Memory does not grow with the
+file.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from gemini_batch.money.limits import PICO
 from gemini_batch.store.rows import conditions
 from gemini_batch.store.rows.answer_writer import AnswerWriter
 from gemini_batch.store.rows.conditions import COPY, ELSEWHERE, HELD, REMEMBERED
+from gemini_batch.store.rows.labels import hash_in, label_of
 from gemini_batch.store.rows.row_reading import RowReader
 from gemini_batch.store.rows.row_records import INSERT_REQUEST, Chunk, RequestRow, Wanted, key_hash
-from gemini_batch.store.sqlite import explained, transaction
+from gemini_batch.store.sqlite import explained, transaction, use_wal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,13 +52,18 @@ class Rows(RowReader):
         return self
 
     def load(self, rows: Iterable[RequestRow]) -> None:
-        """Insert all requests in one transaction, then index their hashes."""
-        with explained(self.path, "run's row database"), transaction(self._db):
-            schemas = _SchemaIds(self._db)
-            source = (schemas.entered(row) for row in rows)
-            while batch := list(islice(source, _BATCH)):
-                self._db.executemany(INSERT_REQUEST, batch)
-            self._db.execute("CREATE INDEX IF NOT EXISTS requests_hash ON requests (hash)")
+        """Insert all requests of a new run in one transaction.
+
+        As nothing refers to a run before it is whole, what is written needs no second copy that survives a crash.
+        """
+        with explained(self.path, "run's row database"):
+            self._db.execute("PRAGMA journal_mode = MEMORY")
+            with transaction(self._db):
+                schemas = _SchemaIds(self._db)
+                source = (schemas.entered(row) for row in rows)
+                while batch := list(islice(source, _BATCH)):
+                    self._db.executemany(INSERT_REQUEST, batch)
+            use_wal(self._db)
 
     def duplicates(self, limit: int) -> Iterator[tuple[str, int, int]]:
         """``(key, line, line of its first use)`` for repeated keys, in file order, at most ``limit``."""
@@ -211,7 +218,7 @@ class Rows(RowReader):
         ``check`` is called when they wait: what it raises undoes that.
         """
         marks = ", ".join("?" * len(verdicts))
-        jobs = ", ".join(str(int(ordinal)) for ordinal in collected)
+        jobs = conditions.numbers(collected)
         sql = (
             f"UPDATE requests SET job = NULL, attempts_excused = attempts WHERE job IN ({jobs}) AND coalesce("  # noqa: S608 - numbers and marks only
             f"(SELECT verdict FROM answers WHERE id = requests.answer), 'missing') IN ({marks})"
@@ -236,6 +243,14 @@ class Rows(RowReader):
             for key, seq, expects_json, dimension, attempt, schema in found
         }
 
+    def index_keys(self) -> None:
+        """Make the index by which requests are found by their keys, unless it is there.
+
+        As long as there are no answers, it would only take room. Not in a transaction: workers have to see it.
+        """
+        with explained(self.path, "run's row database"):
+            self._db.execute("CREATE INDEX IF NOT EXISTS main.requests_hash ON requests (hash)")
+
     def wanted(self, key: str, ordinal: int) -> Wanted | None:
         """The request with this key, if it is in this job."""
         sql = (  # the sign keeps SQLite from searching all of the job
@@ -245,10 +260,21 @@ class Rows(RowReader):
         row = self._db.execute(sql, (key_hash(key), key, ordinal)).fetchone()
         return None if row is None else Wanted(row[0], bool(row[1]), *row[2:])
 
+    def labelled(self, label: str, ordinal: int) -> Wanted | None:
+        """The request whose key this label stands for, if it is in this job."""
+        if (hashed := hash_in(label)) is None:
+            return None
+        sql = "SELECT key, seq, expects_json, dimension, attempts, schema FROM requests WHERE hash = ? AND +job = ?"
+        for key, seq, expects_json, *rest in self._db.execute(sql, (hashed, ordinal)):
+            if label_of(key) == label:
+                return Wanted(seq, bool(expects_json), *rest)
+        return None
+
     def begin_answers(
         self, ordinal: int, job: str, *, file: str, size: int, sha256: str, missing_reason: str
     ) -> AnswerWriter:
         """Start writing the answers of job ``ordinal``; anything written for it before is replaced."""
+        self.index_keys()
         return AnswerWriter(self.path, self._db, (ordinal, job, file, size, sha256, missing_reason))
 
     def narrow(self, ordinal: int, *, offset: int, size: int, keys: Iterable[str] | None = None) -> None:
@@ -292,10 +318,11 @@ class Rows(RowReader):
             place = (offset, offset + size)
             self._db.execute("INSERT INTO members SELECT seq FROM requests WHERE offset >= ? AND offset < ?", place)
         else:
-            self._db.executemany(
-                "INSERT OR IGNORE INTO members SELECT seq FROM requests WHERE hash = ? AND key = ?",
-                ((key_hash(key), key) for key in keys),
-            )
+            # All at once: before the first answers, there is no index to find one by.
+            self._db.execute("CREATE TEMP TABLE asked (hash INTEGER, key TEXT, PRIMARY KEY (hash, key)) WITHOUT ROWID")
+            self._db.executemany("INSERT OR IGNORE INTO asked VALUES (?, ?)", ((key_hash(key), key) for key in keys))
+            self._db.execute("INSERT INTO members SELECT r.seq FROM requests r JOIN asked USING (hash, key)")
+            self._db.execute("DROP TABLE asked")
 
     def hide_unsent(self, sent: Sequence[int]) -> None:
         """Restrict this connection to requests that have a result, as :meth:`unsent` counts them.
@@ -303,7 +330,7 @@ class Rows(RowReader):
         One that is planned to be resent has been in one job less. A copy is shown in the job of the request that was
         sent for it.
         """
-        numbers = ", ".join(str(int(ordinal)) for ordinal in sent)
+        numbers = conditions.numbers(sent)
         sql = (
             "CREATE TEMP VIEW requests AS SELECT seq, line, key, hash, offset, length, expects_json, dimension, "  # noqa: S608 - numbers only
             f"schema, tokens, CASE job WHEN {COPY} THEN (SELECT job FROM main.requests leader WHERE leader.seq = "

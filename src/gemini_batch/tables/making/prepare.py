@@ -13,7 +13,8 @@ from gemini_batch.errors import InvalidInput, Problem, UsageError
 from gemini_batch.jsonl import private_open
 from gemini_batch.safe_text import printable
 from gemini_batch.tables.making.builder import RowError, Skipped
-from gemini_batch.tables.making.keys import DIGITS, derived
+from gemini_batch.tables.making.keys import DIGITS, derived, from_columns
+from gemini_batch.tables.making.template import RenderError
 from gemini_batch.tables.note import SkippedRow
 from gemini_batch.tables.sources import duck
 from gemini_batch.used_keys import UsedKeys
@@ -61,11 +62,13 @@ def make_requests(
     *,
     name: str,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    may_be_empty: bool = False,
 ) -> Requests:
     """Write the request of every row of ``snapshot`` to a file in ``scratch``, and which rows have none to another.
 
     ``builder`` is for all columns of the table. ``name``: of the table, for errors. ``progress`` is called with the
-    number of rows done, and of all. Raises UsageError, InvalidInput with the rows from which no request can be made.
+    number of rows done, and of all. ``may_be_empty``: these are not all rows, so it is no error if none can be sent.
+    Raises UsageError, InvalidInput with the rows from which no request can be made.
     """
     narrow = builder.narrowed()
     path, skipped_path = scratch / "made.jsonl", scratch / "skipped.jsonl"
@@ -88,7 +91,7 @@ def make_requests(
             one.flush()
             os.fsync(one.fileno())
     progress(snapshot.rows, snapshot.rows)
-    work.check()
+    work.check(may_be_empty=may_be_empty)
     return Requests(path, skipped_path, work.made, dict(work.reasons), tuple(work.notes()))
 
 
@@ -153,11 +156,11 @@ class _Work:
         if len(self._problems) < _KEPT:
             self._problems.append(problem)
 
-    def check(self) -> None:
+    def check(self, *, may_be_empty: bool) -> None:
         """Raise what is wrong with the rows, if anything is."""
         if self._count:
             raise InvalidInput(self._name, self._problems, total=self._count, unit="row")
-        if not self.made:
+        if not self.made and not may_be_empty:
             most = self.reasons.most_common(1)[0][0]
             raise UsageError(
                 f"No row can be sent. {' '.join(self._skipped())}",
@@ -198,17 +201,34 @@ def _batches(db: Any, snapshot: Snapshot, builder: Builder) -> Iterator[Sequence
     """
     names, kept = builder.columns, builder.recipe.key
     request = builder.expression(snapshot.columns) or "NULL"
+    theirs, made = {name.casefold() for name in snapshot.columns}, "made"
+    while made in theirs:
+        made += "_"
     values = [(name, _value(name, snapshot.columns[name])) for name in names]
-    asked = [value if name in kept else f"CASE WHEN made IS NULL THEN {value} END" for name, value in values]
-    derived = "NULL" if kept else f"left(sha256(made), {DIGITS})"
+    asked = [value if name in kept else f"CASE WHEN {made} IS NULL THEN {value} END" for name, value in values]
+    derived = "NULL" if kept else f"left(sha256({made}), {DIGITS})"
     # duckdb hashes in all threads, and bytes are fetched faster than text
     db.execute(
-        f"SELECT {', '.join([*asked, derived, 'encode(made)'])}"
-        f" FROM (SELECT *, {request} AS made FROM {duck.own_parquet(snapshot.path)})"
+        f"SELECT {', '.join([*asked, derived, f'encode({made})'])}"
+        f" FROM (SELECT *, {request} AS {made} FROM {duck.own_parquet(snapshot.path)})"
     )
     packed = [at for at, name in enumerate(names) if snapshot.columns[name] == "JSON"]
     while batch := db.fetchmany(duck.FETCHED):
         yield [_unpacked(row, packed) for row in batch] if packed else batch
+
+
+def keys_of(snapshot: Snapshot, key: Sequence[str], scratch: Path) -> list[str | None]:
+    """The keys of all rows, as their requests have them; None where a row has none."""
+    kinds, found = [snapshot.columns[name] for name in key], list[str | None]()
+    packed = [at for at, kind in enumerate(kinds) if kind == "JSON"]
+    with duck.duckdb(scratch) as db:
+        db.execute(f"SELECT {', '.join(map(_value, key, kinds))} FROM {duck.own_parquet(snapshot.path)}")
+        for row in db.fetchall():
+            try:
+                found.append(from_columns(_unpacked(row, packed), range(len(key))))
+            except RenderError:
+                found.append(None)
+    return found
 
 
 def _value(name: str, kind: str) -> str:

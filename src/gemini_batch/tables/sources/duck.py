@@ -39,6 +39,17 @@ def _number(digits: str) -> float | decimal.Decimal:
 
 
 @contextlib.contextmanager
+def one_thread(db: Any) -> Iterator[None]:
+    """Let what is done with a connection be done in one thread."""
+    (before,) = db.execute("SELECT current_setting('threads')").fetchone()
+    db.execute("SET threads = 1")
+    try:
+        yield
+    finally:
+        db.execute(f"SET threads = {before}")
+
+
+@contextlib.contextmanager
 def duckdb(scratch: Path) -> Iterator[Any]:
     """A connection whose temporary files are in ``scratch``; it never installs anything from the network.
 

@@ -6,6 +6,7 @@ What comes after reads only the snapshot, so a source that changes or goes away 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from gemini_batch.tables.sources import duck
 from gemini_batch.tables.sources.csv_text import bad_csv, check_names, detect, not_encoded, opened, records
 from gemini_batch.tables.sources.database import read_table
 from gemini_batch.tables.sources.folder import read_folder
-from gemini_batch.tables.sources.source import Kind, Source
+from gemini_batch.tables.sources.source import Kind, Source, partition_of
 from gemini_batch.tables.sources.spool import spool
 from gemini_batch.tables.sources.workbook import read_sheet
 
@@ -220,14 +221,20 @@ def _json(db: Any, source: Source, files: str, scratch: Path) -> str:
     )
     raw = scratch / "json.parquet"
     hint = "A table in JSON is an array of objects, or one object on each line."
-    with duck.explained("The JSON cannot be read as a table", file=source.name, next=hint):
+    # Threads read several files at once, each with room for two of the longest objects.
+    threads = duck.one_thread(db) if len(source.paths) > 1 else contextlib.nullcontext()
+    with threads, duck.explained("The JSON cannot be read as a table", file=source.name, next=hint):
         columns = _describe(db, reader)
         if list(columns) == ["json"] and not _has_objects(db, reader):
             raise UsageError(
                 "The JSON values are not objects with fields.", file=source.name, code="not_a_table", next=hint
             )
         check_names(list(columns), source.name)
-        asked = ", ".join(f"CAST({duck.name(name)} AS JSON) AS {duck.name(name)}" for name in columns)
+        # A column that comes from the name of a folder has another type.
+        asked = ", ".join(
+            f"{duck.name(name) if kind == 'JSON' else f'to_json({duck.name(name)})'} AS {duck.name(name)}"
+            for name, kind in columns.items()
+        )
         db.execute(f"COPY (SELECT {asked} FROM {reader}) TO {duck.text(str(raw))} (FORMAT parquet)")
         stored = duck.own_parquet(raw)
         facts = db.execute(f"SELECT {', '.join(map(_facts, columns))} FROM {stored}").fetchone()
@@ -287,18 +294,24 @@ def _csv(
     """
     parts, notes = [], list[str]()
     first: tuple[str, ...] | None = None
+    is_partitioned, added = source.is_partitioned, list[str]()
     for number, path in enumerate(source.paths):
         dialect = detect(path, encoding=encoding, delimiter=delimiter)
+        folders = partition_of(path) if is_partitioned else {}
         notes += [note for note in dialect.notes if note not in notes]
-        if first is not None and set(dialect.columns) != set(first):
+        if first is None:
+            first, added = dialect.columns, list(folders)
+            check_names([*first, *added], source.name)
+        elif set(dialect.columns) != set(first) or set(folders) != set(added):
             raise UsageError(
                 f"The file has other columns than {source.paths[0].name}.",
                 file=path,
                 code="not_a_table",
-                next="Files that are read together need the same header.",
+                next="Files that are read together need the same header, and the same folders such as year=2026.",
             )
-        first = first or dialect.columns
-        wanted = ", ".join(map(duck.name, first))
+        wanted = ", ".join(
+            [*map(duck.name, first), *(f"{_text(folders[name])} AS {duck.name(name)}" for name in added)]
+        )
         spooled = scratch / f"{number}-{_SPOOL}"
         if by_python or dialect.odd or path.suffix.lower() == ".gz":
             with opened(path) as raw, private_open(spooled, "wb") as file:
@@ -309,6 +322,10 @@ def _csv(
             relation = _csv_relation(path if plain else _as_utf8(path, spooled, dialect.encoding), dialect)
         parts.append(f"SELECT {wanted} FROM {relation}")
     return f"({' UNION ALL '.join(parts)})", notes
+
+
+def _text(value: str | None) -> str:
+    return "CAST(NULL AS VARCHAR)" if value is None else duck.text(value)
 
 
 def _csv_relation(path: Path, dialect: Dialect) -> str:

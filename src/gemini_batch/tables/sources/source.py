@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import glob
-import os
 import re
 import shlex
 import stat
@@ -13,15 +12,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from gemini_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 #: How a name of several files is recognised.
 _WILD = frozenset("*?[")
 _HEAD = 4096
+#: What stands for null in the name of a folder.
+_NULL = "__HIVE_DEFAULT_PARTITION__"
 #: Folders of a partitioned table have names such as ``year=2026``.
 _PARTITION = "*=*"
 
@@ -83,32 +85,38 @@ class Source:
         """Whether folders such as ``year=2026`` add columns: not to a file that is named itself."""
         return self.paths != (Path(self.name),) and any("=" in part for path in self.paths for part in path.parts)
 
-    def holds(self, path: Path) -> bool:
-        """Whether a file or folder at ``path``, which need not exist, is or would be a part of what it names."""
-        place = _real(path)
+    def holds(self, path: Path, real: Callable[[Path], Path]) -> bool:
+        """Whether a file or folder at ``path``, which need not exist, is or would be a part of what it names.
+
+        ``real``: where a path leads to.
+        """
+        place = real(path)
         if self.kind is Kind.SQL:
-            return any(_real(Path(name)) == place for name in _QUOTED.findall(self.part or ""))
-        if any(_real(one) == place for one in self.paths):
+            named = [Path(name) for _, name in _QUOTED.findall(self.part or "")]
+            return any(real(name) == place or _is_pattern_of(name, place, real) for name in named)
+        if any(real(one) == place for one in self.paths):
             return True
-        named = Path(self.name)
-        if named.is_dir():
-            return place.is_relative_to(_real(named))
-        is_pattern = bool(_WILD & set(self.name)) and not named.exists()
-        return is_pattern and _matches(place.parts, _real_pattern(named).parts)
+        if Path(self.name).is_dir():
+            return place.is_relative_to(real(Path(self.name)))
+        return _is_pattern_of(Path(self.name), place, real)
+
+
+def partition_of(path: Path) -> dict[str, str | None]:
+    """The columns that folders such as ``year=2026`` add to the rows of a file, with their values, as text."""
+    named = (part.partition("=") for part in path.parts[:-1] if "=" in part)
+    return {unquote(name): None if value == _NULL else unquote(value) for name, _, value in named}
 
 
 #: What a query can name as a file.
-_QUOTED = re.compile(r"'([^'\0]+)'")
+_QUOTED = re.compile(r"""(['"])([^'"\0]+)\1""")
 
 
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _real_pattern(pattern: Path) -> Path:
-    """The same pattern below a folder without links: that of its first parts which have no wild characters."""
-    plain = next((at for at, part in enumerate(pattern.parts) if _WILD & set(part)), len(pattern.parts))
-    return _real(Path(*pattern.parts[:plain])).joinpath(*pattern.parts[plain:])
+def _is_pattern_of(name: Path, place: Path, real: Callable[[Path], Path]) -> bool:
+    """Whether a name is a pattern that a place matches."""
+    if not _WILD & set(str(name)) or name.exists():
+        return False
+    plain = next(at for at, part in enumerate(name.parts) if _WILD & set(part))
+    return _matches(place.parts, real(Path(*name.parts[:plain])).joinpath(*name.parts[plain:]).parts)
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

@@ -62,6 +62,8 @@ class Spool:
         return {name: self._type(name, kinds) for name, kinds in self._kinds.items()}
 
     def _type(self, name: str, kinds: set[str]) -> str:
+        if "wide" in kinds and "float" not in kinds:
+            kinds = kinds - {"wide"} | {"integer"}
         match sorted(kinds):
             case ["integer"]:
                 return "BIGINT"
@@ -86,7 +88,8 @@ class Spool:
                 return "BOOLEAN", value
             case int():
                 if -_INT64 <= value < _INT64:
-                    return ("integer" if abs(value) <= _EXACT else self._beyond(name)), value
+                    # What a double cannot hold: with fractions in the column, before or after it, only text keeps both.
+                    return ("integer" if abs(value) <= _EXACT else "wide"), value
                 return ("long" if abs(value) < 10**_DIGITS else "text"), str(value)
             case float():
                 return "float", value if abs(value) < float("inf") else str(value)
@@ -110,10 +113,6 @@ class Spool:
                 return self._kept(name, plain())  # a scalar of numpy
             case _:
                 return "JSON", value
-
-    def _beyond(self, name: str) -> str:
-        """An integer that a double cannot hold: with fractions in the column, only text keeps both."""
-        return "integer" if "float" not in self._kinds[name] else "text"
 
     def _decimal(self, name: str, value: decimal.Decimal) -> tuple[str, object]:
         exponent = value.as_tuple().exponent
