@@ -13,7 +13,7 @@ from engine.fake import Job as FakeJob
 from engine.steps import GOOD, texts, work
 from gemini_batch.catalog import Method
 from gemini_batch.engine import scheduler as s
-from gemini_batch.engine.quota import Ahead, Limits, QueueQuota
+from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.errors import ServiceError
 from gemini_batch.store.ledger.ledger import Ledger
 from gemini_batch.store.ledger.records import Job, JobStage, QuotaBounds, Run
@@ -122,13 +122,11 @@ def test_a_create_without_an_answer_is_not_certainly_in_the_queue(tmp_path: Path
         ledger.add_job(job(2, JobStage.INTENDED, tokens=500), at=1.0)
         clock.now = 2.0
         quota = QueueQuota(ledger, "key", MODEL, LIMITS, clock.world())
-        third = job(3, JobStage.UPLOADED, tokens=7)
-        ahead = quota.ahead(third)
-        assert ahead == Ahead(possible=530, certain=30, at=0.0)
-        quota.accepted(third, ahead)
+        ledger.add_job(job(3, JobStage.CREATED, tokens=7), at=2.0)
+        quota.accepted()
         assert quota.quota_bounds() == QuotaBounds(None, 37)
-        quota.refused(third, ahead, ServiceError("full"))
-        assert quota.quota_bounds() == QuotaBounds(537, 37)
+        quota.refused(job(4, JobStage.UPLOADED, tokens=9), 0.0, ServiceError("full"))
+        assert quota.quota_bounds() == QuotaBounds(546, 37)
 
 
 def test_a_sum_that_was_thought_accepted_is_doubted_within_hours(service: FakeService, tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ ALONE = (0.0, 0, 0)
         (1.0, SHUT_3_HOURS, 0, 14, 10, 12),
         (1.0, HALF_3_HOURS, 0, 14, 10, 12),
         (1.0, HALF_6_HOURS, 0, 17, 20, 24),
-        (4.0, ALONE, 0, 24, 16, 55),
+        (4.0, ALONE, 0, 19, 18, 35),
         (None, ALONE, 0, 18, 20, 5),
         (None, HALF_3_HOURS, 0, 29, 35, 10),
         (None, SHUT_15_MINUTES, 0, 19, 20, 16),
@@ -253,5 +251,5 @@ def test_uploads_that_take_longer_than_what_is_known_holds(tmp_path: Path) -> No
 
     assert work(service, tmp_path, options=RunOptions(max_requests_per_job=5)).summary.all_succeeded
 
-    assert service.clock.monotonic < 24 * 3600
+    assert service.clock.monotonic < 14 * 3600
     assert service.refusals <= 8

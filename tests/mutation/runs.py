@@ -308,8 +308,8 @@ RUNS = (
     Breakage(
         guard="a create without an answer does not count as accepted",
         file="engine/quota.py",
-        old="learned_bounds, queued=ahead.certain",
-        new="learned_bounds, queued=ahead.possible",
+        old="learned_bounds, queued=self.queued(certain=True)",
+        new="learned_bounds, queued=self.queued()",
         tests=("tests/engine/test_queue.py::test_a_create_without_an_answer_is_not_certainly_in_the_queue",),
     ),
     Breakage(
@@ -320,11 +320,11 @@ RUNS = (
         tests=("tests/engine/test_queue.py::test_a_sum_that_was_thought_accepted_is_doubted_within_hours",),
     ),
     Breakage(
-        guard="what others sent during an upload counts in a refused sum",
+        guard="a create without an answer counts in a refused sum",
         file="engine/quota.py",
-        old="possible = max(ahead.possible, self.queued(job))",
-        new="possible = ahead.possible",
-        tests=("tests/engine/test_queue.py::test_uploads_that_take_longer_than_what_is_known_holds",),
+        old="queued = self.queued(job)\n",
+        new="queued = self.queued(certain=True)\n",
+        tests=("tests/engine/test_queue.py::test_a_create_without_an_answer_is_not_certainly_in_the_queue",),
     ),
     Breakage(
         guard="what this process tries does not count for a day",
@@ -336,7 +336,7 @@ RUNS = (
     Breakage(
         guard="jobs that are refused together are one refusal",
         file="engine/quota.py",
-        old="if again := ahead.at >= self._refused_at:",
+        old="if again := begun >= self._refused_at:",
         new="if again := True:",
         tests=("tests/engine/test_queue.py::test_jobs_that_are_refused_together_are_one_refusal",),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gemini_batch.engine.backoff import PAUSES, Backoff
 from gemini_batch.errors import ServiceError
@@ -33,18 +33,6 @@ class Limits:
 
 #: A job that neither holds all that waits nor is full takes at least one part in so many of the queue's room.
 CRUMBS = 8
-
-
-class Ahead(NamedTuple):
-    """Tokens in a model's queue before a job is sent: of jobs that may be there, and of those that were seen there.
-
-    A sum that is accepted counts the second, for a create without an answer is mostly refused. ``at``: when this was
-    read, by the monotonic clock.
-    """
-
-    possible: int
-    certain: int
-    at: float
 
 
 def room(queued: int, quota_bounds: QuotaBounds, stated: int | None = None) -> int | None:
@@ -120,17 +108,16 @@ class QueueQuota:
         """Whether the last create was refused, or the file store was full at the last upload."""
         return self._store_was_full or self._refusals.tries > 0
 
-    def queued(self, without: Job | None = None) -> int:
-        """Estimated tokens of all jobs that may be in the model's queue, without those of the job ``without``."""
-        found = self._queued(certain=False)
-        return found - without.tokens if without is not None and without.stage is JobStage.INTENDED else found
+    def queued(self, without: Job | None = None, *, certain: bool = False) -> int:
+        """Estimated tokens of all jobs that may be in the model's queue, without those of the job ``without``.
 
-    def ahead(self, job: Job) -> Ahead:
-        """What a job that is about to be sent finds in the model's queue."""
-        return Ahead(self.queued(job), self._queued(certain=True), self._clock())
-
-    def _queued(self, *, certain: bool) -> int:
-        return self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE, certain=certain)
+        ``certain``: of the jobs that were seen there; a create without an answer was mostly refused.
+        """
+        since = self._now() - _LONGEST_LIFE
+        found = self._ledger.queued_tokens(self._key, self._model, since=since, certain=certain)
+        if certain or without is None or without.stage is not JobStage.INTENDED:
+            return found
+        return found - without.tokens
 
     def living(self, without: Job | None = None) -> int:
         """How many jobs of the key may be alive, not counting ``without``."""
@@ -153,13 +140,13 @@ class QueueQuota:
             job, queued=self.queued(job), living=self.living(job), quota_bounds=self.quota_bounds(), limits=self._limits
         )
 
-    def accepted(self, job: Job, ahead: Ahead) -> None:
-        """Record that the service accepted a job with this ahead of it."""
+    def accepted(self) -> None:
+        """Record that the service accepted a job, which the ledger counts: all that were seen there fit together."""
         self._refusals, self._troubles = Backoff(), Backoff()
         self._singles = 0
         self._not_tokens = False
         self._store_was_full = False
-        taken = partial(learned_bounds, queued=ahead.certain, tokens=job.tokens, accepted=True)
+        taken = partial(learned_bounds, queued=self.queued(certain=True), tokens=0, accepted=True)
         if self._trial is not None:
             self._trial = taken(self._trial)
             self._trial_until = min(self._trial_until, self._clock() + _TRIAL)
@@ -167,8 +154,8 @@ class QueueQuota:
             self._trial, self._contradictions = None, 0
         self._record_bounds(taken(self._learned()))
 
-    def refused(self, job: Job, ahead: Ahead, error: ServiceError) -> bool:
-        """Record that a job was refused (429) with this ahead of it; returns whether only a smaller job may fit.
+    def refused(self, job: Job, begun: float, error: ServiceError) -> bool:
+        """Record that a job, on which work began then, was refused (429); returns whether only a smaller one may fit.
 
         A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait. If it
         is refused again and again, other programs fill the queue, or what is known is wrong, because jobs that counted
@@ -181,8 +168,8 @@ class QueueQuota:
         """
         # Creates that are in doubt were mostly refused, too: they would keep each other from being the only one.
         living = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE, certain=True)
-        possible = max(ahead.possible, self.queued(job))  # others were created during the upload
-        if again := ahead.at >= self._refused_at:  # several jobs that are refused at the same time count once
+        queued = self.queued(job)
+        if again := begun >= self._refused_at:  # several jobs that are refused at the same time count once
             self._refusals.failed(self._clock())
             self._refused_at = self._clock()
         refuses_all = not living and (job.requests == 1 or self._not_tokens)
@@ -208,8 +195,8 @@ class QueueQuota:
         if job.requests == 1 and not living:
             self._not_tokens, self._trial = True, None
             self._record_bounds(QuotaBounds(None, self._learned().accepted))
-        elif not self._not_tokens and (living == 0 or possible):
-            self._learn(job, ahead, possible, again=again)
+        elif not self._not_tokens and (living == 0 or queued):
+            self._learn(job, queued, again=again)
         # With nothing else in the queue, a smaller job may fit at once; otherwise, room appears when a job ends.
         most = room(0, self.quota_bounds(), self._limits.queue)
         smaller = job.requests > 1 and most is not None and job.tokens > most
@@ -219,17 +206,17 @@ class QueueQuota:
         self._hold(pause, f"{self.refusal[0].lower()}{self.refusal[1:]}; trying again later")
         return smaller
 
-    def _learn(self, job: Job, ahead: Ahead, possible: int, *, again: bool) -> None:
+    def _learn(self, job: Job, queued: int, *, again: bool) -> None:
         if (trial := self._tried()) is not None:
-            self._trial = learned_bounds(trial, queued=possible, tokens=job.tokens, accepted=False)
+            self._trial = learned_bounds(trial, queued=queued, tokens=job.tokens, accepted=False)
             return
-        known = self._learned()
-        contradicted = ahead.certain + job.tokens <= (known.accepted or 0) and ahead.certain * CRUMBS <= job.tokens
-        self._contradictions = self._contradictions + again if contradicted else 0
+        known, certain = self._learned(), self.queued(certain=True)
+        contradicted = certain + job.tokens <= (known.accepted or 0) and certain * CRUMBS <= job.tokens
+        self._contradictions += again and contradicted
         if self._contradictions > _DOUBT:
             self._trial, self._trial_until = QuotaBounds(job.tokens, None), math.inf
         else:
-            self._record_bounds(learned_bounds(known, queued=possible, tokens=job.tokens, accepted=False))
+            self._record_bounds(learned_bounds(known, queued=queued, tokens=job.tokens, accepted=False))
 
     def store_full(self, freed: int, error: ServiceError) -> float:
         """Record that the file store is full and ``freed`` files were deleted; returns the seconds until the next try.

@@ -22,7 +22,7 @@ from gemini_batch.engine.creating.budget import OverBudgetError
 from gemini_batch.engine.creating.planner import drop, plan_job, reconcile
 from gemini_batch.engine.creating.submitter import Submitter
 from gemini_batch.engine.poller import Poller
-from gemini_batch.engine.quota import Ahead, Limits, QueueQuota
+from gemini_batch.engine.quota import Limits, QueueQuota
 from gemini_batch.engine.resend import Resender, stopped_by_others
 from gemini_batch.engine.telling import GONE, Teller, lost
 from gemini_batch.engine.uploads.attachments import JobAttachments
@@ -211,9 +211,7 @@ class Runner:
 
     async def _make(self, rows: Rows, job: Job) -> None:
         maker = self._flex if job.via == "flex" else self._submitter()
-        # Read before the upload: jobs that end meanwhile still count in the ledger, and would make an accepted sum
-        # seem larger than it was.
-        ahead = self._quota.ahead(job)
+        begun = self._clock()
         try:
             made = await maker.make(job)
         except TakenError:
@@ -227,7 +225,7 @@ class Runner:
             return
         except ServiceError as error:
             try:
-                await self._not_made(rows, self._ledger.job(job.id), ahead, error)
+                await self._not_made(rows, self._ledger.job(job.id), begun, error)
             except ServiceError as end:
                 self._close(end)
             return
@@ -238,7 +236,7 @@ class Runner:
             return
         if made.stage is JobStage.UPLOADED:  # other jobs have filled the queue meanwhile; this one waits
             return
-        self._quota.accepted(job, ahead)
+        self._quota.accepted()
         self._poller.soon()
 
     def _submitter(self) -> Submitter:
@@ -250,7 +248,7 @@ class Runner:
             webhook_url=self._webhook_url,
         )
 
-    async def _not_made(self, rows: Rows, job: Job, ahead: Ahead, error: ServiceError) -> None:
+    async def _not_made(self, rows: Rows, job: Job, begun: float, error: ServiceError) -> None:
         trouble = meaning(error)
         if trouble is Trouble.STORE_FULL:
             self._store_full = True
@@ -261,7 +259,7 @@ class Runner:
             then = f"deleted {counted(freed, 'unneeded file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
-            if not self._quota.refused(job, ahead, error):
+            if not self._quota.refused(job, begun, error):
                 waiting = f"{counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
                 self._emit(Notice(f"{self._quota.refusal}; {waiting} waiting."))
                 return
