@@ -21,7 +21,7 @@ from gemini_batch.store.ledger.run_options import RunOptions
 from gemini_batch.store.rows.row_records import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MODEL = "gemini-3-flash-preview"
@@ -34,11 +34,11 @@ def service(tmp_path: Path) -> FakeService:
     return FakeService(Clock(), chunk=10_000)
 
 
-def job(number: int, stage: JobStage, *, tokens: int = 10) -> Job:
+def job(number: int, stage: JobStage, *, tokens: int = 10, requests: int = 1) -> Job:
     return Job(
-        id=f"run-a-{number}", run="run-a", ordinal=number, model=MODEL, requests=1, tokens=tokens, part=None, offset=0,
-        bytes=10, sha256="", input_kind="file", display_name="n", stage=stage, intended_at=1.0, created_at=1.0,
-        key_fingerprint="key",
+        id=f"run-a-{number}", run="run-a", ordinal=number, model=MODEL, requests=requests, tokens=tokens, part=None,
+        offset=0, bytes=10, sha256="", input_kind="file", display_name="n", stage=stage, intended_at=1.0,
+        created_at=1.0, key_fingerprint="key",
     )  # fmt: skip
 
 
@@ -109,9 +109,9 @@ def test_after_a_refusal_one_job_tests_whether_there_is_room() -> None:
     assert actions(in_doubt, one_at_a_time=True) == [s.Make(1)]
 
 
-def test_a_create_without_an_answer_is_not_certainly_in_the_queue(tmp_path: Path) -> None:
-    """A sum that was accepted counts what was seen there; a sum that was refused, what may be there."""
-    clock = Clock()
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """The ledger of a run with a job in the queue."""
     run = Run(
         id="run-a", identity="a", origin="made", created_at=1.0, method=Method.GENERATE, model=MODEL, backend="b",
         requests=3, bytes=30, sha256=None, source=None,
@@ -119,14 +119,34 @@ def test_a_create_without_an_answer_is_not_certainly_in_the_queue(tmp_path: Path
     with Ledger(tmp_path / "ledger.db") as ledger:
         ledger.add_run(run, None, at=1.0)
         ledger.add_job(job(1, JobStage.CREATED, tokens=30), at=1.0)
-        ledger.add_job(job(2, JobStage.INTENDED, tokens=500), at=1.0)
-        clock.now = 2.0
-        quota = QueueQuota(ledger, "key", MODEL, LIMITS, clock.world())
-        ledger.add_job(job(3, JobStage.CREATED, tokens=7), at=2.0)
-        quota.accepted()
-        assert quota.quota_bounds() == QuotaBounds(None, 37)
-        quota.refused(job(4, JobStage.UPLOADED, tokens=9), 0.0, ServiceError("full"))
-        assert quota.quota_bounds() == QuotaBounds(546, 37)
+        yield ledger
+
+
+@pytest.fixture
+def quota(ledger: Ledger) -> QueueQuota:
+    clock = Clock()
+    clock.now = 2.0
+    return QueueQuota(ledger, "key", MODEL, LIMITS, clock.world())
+
+
+def test_a_create_without_an_answer_is_not_certainly_in_the_queue(ledger: Ledger, quota: QueueQuota) -> None:
+    """A sum that was accepted counts what was seen there; a sum that was refused, what may be there."""
+    ledger.add_job(job(2, JobStage.INTENDED, tokens=500), at=1.0)
+    third = job(3, JobStage.CREATED, tokens=7)
+    ledger.add_job(third, at=2.0)
+    quota.accepted(third)
+    assert quota.quota_bounds() == QuotaBounds(None, 37)
+    quota.refused(job(4, JobStage.UPLOADED, tokens=9), ServiceError("full"))
+    assert quota.quota_bounds() == QuotaBounds(546, 37)
+
+
+def test_what_ends_before_a_refusal_is_certain_was_in_the_queue(ledger: Ledger, quota: QueueQuota) -> None:
+    """For half a minute, the list is read for a job that was created although it was refused."""
+    second = job(2, JobStage.UPLOADED, tokens=9, requests=2)
+    assert quota.may_send(second)
+    ledger.update_job(ledger.job("run-a-1"), "ended", at=20.0, stage=JobStage.ENDED)
+    quota.refused(second, ServiceError("full"))
+    assert quota.quota_bounds() == QuotaBounds(39, None)
 
 
 def test_a_sum_that_was_thought_accepted_is_doubted_within_hours(service: FakeService, tmp_path: Path) -> None:
@@ -190,8 +210,8 @@ class Queue(FakeService):
         return await super().create(*args, **more)
 
 
-SHUT_15_MINUTES, SHUT_3_HOURS, HALF_3_HOURS, HALF_6_HOURS = (1.0, 0, 0.25), (1.0, 0, 3), (0.5, 0, 3), (0.5, 0, 6)
-ALONE = (0.0, 0, 0)
+ALONE, SHUT_15_MINUTES, SHUT_3_HOURS = (0.0, 0, 0), (1.0, 0, 0.25), (1.0, 0, 3)
+HALF_3_HOURS, HALF_6_HOURS, HALF_12_HOURS = (0.5, 0, 3), (0.5, 0, 6), (0.5, 0, 12)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +224,9 @@ ALONE = (0.0, 0, 0)
         (1.0, SHUT_3_HOURS, 0, 14, 10, 12),
         (1.0, HALF_3_HOURS, 0, 14, 10, 12),
         (1.0, HALF_6_HOURS, 0, 17, 20, 24),
-        (4.0, ALONE, 0, 19, 18, 35),
+        (1.0, HALF_12_HOURS, 0, 21, 17, 25),
+        (2.0, ALONE, 0, 16, 11, 25),
+        (4.0, ALONE, 0, 17, 12, 32),
         (None, ALONE, 0, 18, 20, 5),
         (None, HALF_3_HOURS, 0, 29, 35, 10),
         (None, SHUT_15_MINUTES, 0, 19, 20, 16),

@@ -266,7 +266,7 @@ RUNS = (
     Breakage(
         guard="room is asked for once more just before the create",
         file="engine/creating/submitter.py",
-        old="if self._may_send is not None and job.stage is JobStage.UPLOADED and not self._may_send(job):",
+        old="if self._may_send is not None and job.stage is not JobStage.INTENDED and not self._may_send(job):",
         new="if False:",
         tests=(f"{CONDUCT}::test_room_that_others_took_during_the_upload_is_not_asked_for",),
     ),
@@ -308,8 +308,8 @@ RUNS = (
     Breakage(
         guard="a create without an answer does not count as accepted",
         file="engine/quota.py",
-        old="learned_bounds, queued=self.queued(certain=True)",
-        new="learned_bounds, queued=self.queued()",
+        old="total = self._queued(certain=True)",
+        new="total = self.queued()",
         tests=("tests/engine/test_queue.py::test_a_create_without_an_answer_is_not_certainly_in_the_queue",),
     ),
     Breakage(
@@ -322,9 +322,23 @@ RUNS = (
     Breakage(
         guard="a create without an answer counts in a refused sum",
         file="engine/quota.py",
-        old="queued = self.queued(job)\n",
-        new="queued = self.queued(certain=True)\n",
+        old="total, certain = ahead.possible + job.tokens, ahead.certain",
+        new="total, certain = ahead.certain + job.tokens, ahead.certain",
         tests=("tests/engine/test_queue.py::test_a_create_without_an_answer_is_not_certainly_in_the_queue",),
+    ),
+    Breakage(
+        guard="what ended during the check of a refusal was in the queue",
+        file="engine/quota.py",
+        old="before = self._ahead.pop(job.id, now)",
+        new="before = now",
+        tests=("tests/engine/test_queue.py::test_what_ends_before_a_refusal_is_certain_was_in_the_queue",),
+    ),
+    Breakage(
+        guard="a doubt begins with what is certainly in the queue",
+        file="engine/quota.py",
+        old="QuotaBounds(total, certain or None), math.inf",
+        new="QuotaBounds(job.tokens, None), math.inf",
+        tests=("tests/engine/test_queue.py::test_a_run_of_ten_times_the_queue",),
     ),
     Breakage(
         guard="what this process tries does not count for a day",
@@ -336,7 +350,7 @@ RUNS = (
     Breakage(
         guard="jobs that are refused together are one refusal",
         file="engine/quota.py",
-        old="if again := begun >= self._refused_at:",
+        old="if again := ahead.at >= self._refused_at:",
         new="if again := True:",
         tests=("tests/engine/test_queue.py::test_jobs_that_are_refused_together_are_one_refusal",),
     ),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_batch.engine.backoff import PAUSES, Backoff
 from gemini_batch.errors import ServiceError
@@ -35,6 +34,17 @@ class Limits:
 CRUMBS = 8
 
 
+class Ahead(NamedTuple):
+    """Tokens in a model's queue at one moment: of the jobs that may be there, and of those that were seen there.
+
+    A sum that is accepted counts the second, for a create without an answer was mostly refused.
+    """
+
+    possible: int
+    certain: int
+    at: float
+
+
 def room(queued: int, quota_bounds: QuotaBounds, stated: int | None = None) -> int | None:
     """How many more tokens may be queued, as far as is known; None if unknown. ``stated``: the tier's own limit.
 
@@ -54,13 +64,12 @@ def fits(job: Job, *, queued: int, living: int, quota_bounds: QuotaBounds, limit
     return living < limits.jobs and (free is None or job.tokens <= free or queued == 0)
 
 
-def learned_bounds(quota_bounds: QuotaBounds, *, queued: int, tokens: int, accepted: bool) -> QuotaBounds:
-    """The bounds after a job of ``tokens`` was sent to a queue of ``queued``.
+def learned_bounds(quota_bounds: QuotaBounds, total: int, *, accepted: bool) -> QuotaBounds:
+    """The bounds after the queue took, or refused to take, ``total`` tokens.
 
     A sum that was refused although a larger one had been accepted was refused for another reason: it says nothing about
     tokens.
     """
-    total = queued + tokens
     if accepted:
         refused = None if quota_bounds.refused is not None and quota_bounds.refused <= total else quota_bounds.refused
         return QuotaBounds(refused, max(total, quota_bounds.accepted or 0))
@@ -74,8 +83,8 @@ _LONGEST_LIFE = 50 * 3600.0
 #: A project that creates many jobs (about 700) was refused for 12 to 24 hours, with none alive. A job of the same model
 #: that was created lately shows that nothing else is wrong, so this long is waited.
 _LONGEST_REFUSAL = 26 * 3600.0
-#: After more refusals in succession of a job that should fit, four hours with their pauses, smaller ones are tried; so
-#: many seconds after the first of them is accepted, one that should fit is tried again.
+#: After more refusals of jobs that should fit, four hours with their pauses, smaller ones are tried. So many seconds
+#: after the first of them is accepted, one that should fit is tried again. If it is refused, smaller ones follow again.
 _DOUBT, _TRIAL = 15, 3600.0
 _TOO_MANY = "the project may have created too many jobs: after about 700, none could be created for 12 to 24 hours"
 
@@ -92,6 +101,8 @@ class QueueQuota:
         self._store_was_full = False
         self._refusals = Backoff()
         self._refused_at = -math.inf
+        #: What the jobs that are being created found in the queue.
+        self._ahead: dict[str, Ahead] = {}
         #: How often any job was refused since a single request was, with no other alive; and one that should fit alone.
         self._singles = self._contradictions = 0
         #: What counts for this process while what was learned is in doubt, and until when.
@@ -108,16 +119,16 @@ class QueueQuota:
         """Whether the last create was refused, or the file store was full at the last upload."""
         return self._store_was_full or self._refusals.tries > 0
 
-    def queued(self, without: Job | None = None, *, certain: bool = False) -> int:
-        """Estimated tokens of all jobs that may be in the model's queue, without those of the job ``without``.
+    def queued(self, without: Job | None = None) -> int:
+        """Estimated tokens of all jobs that may be in the model's queue, without those of the job ``without``."""
+        found = self._queued(certain=False)
+        return found - without.tokens if without is not None and without.stage is JobStage.INTENDED else found
 
-        ``certain``: of the jobs that were seen there; a create without an answer was mostly refused.
-        """
-        since = self._now() - _LONGEST_LIFE
-        found = self._ledger.queued_tokens(self._key, self._model, since=since, certain=certain)
-        if certain or without is None or without.stage is not JobStage.INTENDED:
-            return found
-        return found - without.tokens
+    def _queued(self, *, certain: bool) -> int:
+        return self._ledger.queued_tokens(self._key, self._model, since=self._now() - _LONGEST_LIFE, certain=certain)
+
+    def _look(self, job: Job) -> Ahead:
+        return Ahead(self.queued(job), self._queued(certain=True), self._clock())
 
     def living(self, without: Job | None = None) -> int:
         """How many jobs of the key may be alive, not counting ``without``."""
@@ -134,28 +145,32 @@ class QueueQuota:
     def _learned(self) -> QuotaBounds:
         return self._ledger.quota_bounds(self._key, self._model, at=self._now())
 
-    def fits(self, job: Job) -> bool:
-        """Whether a job fits at this moment: other jobs may have filled the queue during the upload."""
-        return fits(
-            job, queued=self.queued(job), living=self.living(job), quota_bounds=self.quota_bounds(), limits=self._limits
-        )
+    def may_send(self, job: Job) -> bool:
+        """Whether a job fits just before its create: other jobs may have filled the queue during the upload."""
+        ahead = self._ahead[job.id] = self._look(job)
+        bounds = self.quota_bounds()
+        return fits(job, queued=ahead.possible, living=self.living(job), quota_bounds=bounds, limits=self._limits)
 
-    def accepted(self) -> None:
-        """Record that the service accepted a job, which the ledger counts: all that were seen there fit together."""
+    def accepted(self, job: Job) -> None:
+        """Record that the service accepted a job, so that all that were seen there fit together.
+
+        Those that have ended since they were polled are counted, too: what is learned may be too much.
+        """
+        self._ahead.pop(job.id, None)
         self._refusals, self._troubles = Backoff(), Backoff()
         self._singles = 0
         self._not_tokens = False
         self._store_was_full = False
-        taken = partial(learned_bounds, queued=self.queued(certain=True), tokens=0, accepted=True)
+        total = self._queued(certain=True)
         if self._trial is not None:
-            self._trial = taken(self._trial)
+            self._trial = learned_bounds(self._trial, total, accepted=True)
             self._trial_until = min(self._trial_until, self._clock() + _TRIAL)
         if self._trial is None or self._trial.refused is None:  # as much is accepted as was in doubt
             self._trial, self._contradictions = None, 0
-        self._record_bounds(taken(self._learned()))
+        self._record_bounds(learned_bounds(self._learned(), total, accepted=True))
 
-    def refused(self, job: Job, begun: float, error: ServiceError) -> bool:
-        """Record that a job, on which work began then, was refused (429); returns whether only a smaller one may fit.
+    def refused(self, job: Job, error: ServiceError) -> bool:
+        """Record that a job was refused (429); returns whether only a smaller job may fit.
 
         A job that should fit in an empty queue, by all that is known, need not be smaller; it only has to wait. If it
         is refused again and again, other programs fill the queue, or what is known is wrong, because jobs that counted
@@ -168,8 +183,11 @@ class QueueQuota:
         """
         # Creates that are in doubt were mostly refused, too: they would keep each other from being the only one.
         living = self._ledger.living(self._key, since=self._now() - _LONGEST_LIFE, certain=True)
-        queued = self.queued(job)
-        if again := begun >= self._refused_at:  # several jobs that are refused at the same time count once
+        now = self._look(job)
+        before = self._ahead.pop(job.id, now)
+        # Half a minute has passed since the create. What has ended since was there; what came may have come first.
+        ahead = Ahead(max(before.possible, now.possible), max(before.certain, now.certain), before.at)
+        if again := ahead.at >= self._refused_at:  # several jobs that are refused at the same time count once
             self._refusals.failed(self._clock())
             self._refused_at = self._clock()
         refuses_all = not living and (job.requests == 1 or self._not_tokens)
@@ -195,8 +213,8 @@ class QueueQuota:
         if job.requests == 1 and not living:
             self._not_tokens, self._trial = True, None
             self._record_bounds(QuotaBounds(None, self._learned().accepted))
-        elif not self._not_tokens and (living == 0 or queued):
-            self._learn(job, queued, again=again)
+        elif not self._not_tokens and (living == 0 or ahead.possible):
+            self._learn(job, ahead, again=again)
         # With nothing else in the queue, a smaller job may fit at once; otherwise, room appears when a job ends.
         most = room(0, self.quota_bounds(), self._limits.queue)
         smaller = job.requests > 1 and most is not None and job.tokens > most
@@ -206,17 +224,18 @@ class QueueQuota:
         self._hold(pause, f"{self.refusal[0].lower()}{self.refusal[1:]}; trying again later")
         return smaller
 
-    def _learn(self, job: Job, queued: int, *, again: bool) -> None:
+    def _learn(self, job: Job, ahead: Ahead, *, again: bool) -> None:
+        total, certain = ahead.possible + job.tokens, ahead.certain
         if (trial := self._tried()) is not None:
-            self._trial = learned_bounds(trial, queued=queued, tokens=job.tokens, accepted=False)
+            self._trial = learned_bounds(trial, total, accepted=False)
             return
-        known, certain = self._learned(), self.queued(certain=True)
+        known = self._learned()
         contradicted = certain + job.tokens <= (known.accepted or 0) and certain * CRUMBS <= job.tokens
         self._contradictions += again and contradicted
         if self._contradictions > _DOUBT:
-            self._trial, self._trial_until = QuotaBounds(job.tokens, None), math.inf
+            self._trial, self._trial_until = QuotaBounds(total, certain or None), math.inf
         else:
-            self._record_bounds(learned_bounds(known, queued=queued, tokens=job.tokens, accepted=False))
+            self._record_bounds(learned_bounds(known, total, accepted=False))
 
     def store_full(self, freed: int, error: ServiceError) -> float:
         """Record that the file store is full and ``freed`` files were deleted; returns the seconds until the next try.

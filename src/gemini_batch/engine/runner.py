@@ -211,7 +211,6 @@ class Runner:
 
     async def _make(self, rows: Rows, job: Job) -> None:
         maker = self._flex if job.via == "flex" else self._submitter()
-        begun = self._clock()
         try:
             made = await maker.make(job)
         except TakenError:
@@ -225,7 +224,7 @@ class Runner:
             return
         except ServiceError as error:
             try:
-                await self._not_made(rows, self._ledger.job(job.id), begun, error)
+                await self._not_made(rows, self._ledger.job(job.id), error)
             except ServiceError as end:
                 self._close(end)
             return
@@ -234,9 +233,9 @@ class Runner:
             if self._flex.stopper is not None:
                 self._close(self._flex.stopper)
             return
-        if made.stage is JobStage.UPLOADED:  # other jobs have filled the queue meanwhile; this one waits
+        if not made.stage.made:  # other jobs have filled the queue meanwhile; this one waits
             return
-        self._quota.accepted()
+        self._quota.accepted(job)
         self._poller.soon()
 
     def _submitter(self) -> Submitter:
@@ -244,11 +243,11 @@ class Runner:
             *(self._session, self._service, self._ledger, self._run, self._folder),
             budget=self._budget,
             attachments=self._attachments,
-            may_send=self._quota.fits,
+            may_send=self._quota.may_send,
             webhook_url=self._webhook_url,
         )
 
-    async def _not_made(self, rows: Rows, job: Job, begun: float, error: ServiceError) -> None:
+    async def _not_made(self, rows: Rows, job: Job, error: ServiceError) -> None:
         trouble = meaning(error)
         if trouble is Trouble.STORE_FULL:
             self._store_full = True
@@ -259,7 +258,7 @@ class Runner:
             then = f"deleted {counted(freed, 'unneeded file')}" if freed else f"trying again in {pause:.0f} s"
             self._emit(Notice(f"The file store is full; {then}.", "warning"))
         elif error.reason_code == "over_quota":  # the create itself; a 429 of another call passes
-            if not self._quota.refused(job, begun, error):
+            if not self._quota.refused(job, error):
                 waiting = f"{counted(job.requests, 'request')} {'is' if job.requests == 1 else 'are'}"
                 self._emit(Notice(f"{self._quota.refusal}; {waiting} waiting."))
                 return

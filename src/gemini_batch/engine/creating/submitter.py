@@ -83,7 +83,7 @@ class Submitter:
         self._clock_went_back = False
 
     async def make(self, job: Job) -> Job:
-        """Bring ``job`` to ``created``; if ``may_send`` says no just before the create, it stays ``uploaded``.
+        """Bring ``job`` to ``created``; if ``may_send`` says no just before the create, it stays as it is.
 
         Raises ServiceError if that is not possible now; nothing is lost. Raises TakenError, with the job as it was, if
         other runs have sent or answered some of its requests by now, OverBudgetError if it may cost more than is left.
@@ -108,7 +108,7 @@ class Submitter:
                     facts = replace(facts, stage=job.stage)
                 case Send():
                     await check_locks()
-                    if self._may_send is not None and job.stage is JobStage.UPLOADED and not self._may_send(job):
+                    if self._may_send is not None and job.stage is not JobStage.INTENDED and not self._may_send(job):
                         return job
                     job = await self._send(job)
                     facts = Facts(
