@@ -327,6 +327,7 @@ def test_a_shard_that_is_not_canonical_is_refused(
         ({"requests": 3}, "part.jsonl has 2 requests, and the manifest says 3."),
         ({"method": "embedContent"}, "has the method generateContent, and the manifest says embedContent."),
     ],
+    ids=["sha256", "requests", "method"],
 )
 def test_a_shard_that_is_not_what_the_manifest_says_is_not_sent(
     tmp_path: Path, service: FakeService, stated: dict[str, Any], said: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,16 @@ def test_the_named_tests_are_there(breakage: Breakage) -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         assert name.partition("[")[0] in names
+
+
+def test_the_named_cases_are_there() -> None:
+    cases = sorted({test for breakage in BREAKAGES for test in breakage.tests if "[" in test})
+
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", *cases], cwd=ROOT, capture_output=True, check=False
+    )
+
+    assert found.returncode == 0, found.stderr.decode()
 
 
 def test_each_guard_is_named_once() -> None:
