@@ -517,8 +517,8 @@ def test_an_answer_is_compared_with_the_schema_of_the_row_that_takes_it(home: Ho
 def test_a_hash_alone_makes_no_copy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from gemini_batch.memory.fingerprint import Origin
 
-    marks = Origin.marks
-    monkeypatch.setattr(Origin, "marks", lambda *given: marks(*given)._replace(body=7))
+    marks_of = Origin.marks_of
+    monkeypatch.setattr(Origin, "marks_of", lambda *given: marks_of(*given)._replace(body=7))
     rows = [("a", "same"), ("b", "same"), ("c", "other")]
 
     assert answers(home.run(rows, dedupe=True)) == right(rows)

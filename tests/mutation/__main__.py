@@ -36,6 +36,7 @@ class Copy:
         self._folder = folder
         self.source = folder / "src"
         shutil.copytree(SOURCE, self.source, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "skills").symlink_to(ROOT / "skills")  # what is installed from a clone finds the skill there
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
             "PYTHONPATH": str(self.source),
