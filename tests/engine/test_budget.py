@@ -287,6 +287,25 @@ def test_a_day_is_that_of_utc_and_of_all_addresses(service: FakeService, tmp_pat
     assert sent(service) == 4
 
 
+def test_what_others_reserve_during_an_upload_counts(service: FakeService, tmp_path: Path) -> None:
+    """A day has room for four requests. While a job of four is uploaded, another run sends two."""
+    (tmp_path / "other.jsonl").write_bytes(b"".join(line_of(f"other{n}") + b"\n" for n in range(2)))
+    service.end_state = "BATCH_STATE_FAILED"
+    day: dict[str, Any] = {"max_usd_per_day": 4 * ONE}
+    send = service.send_upload
+
+    async def slow(*words: Any, **more: Any) -> Any:
+        service.send_upload = send  # type: ignore[method-assign]
+        await asyncio.to_thread(work, service, tmp_path, source="other.jsonl", options=RunOptions(), **day)
+        return await send(*words, **more)
+
+    service.send_upload = slow  # type: ignore[method-assign]
+
+    assert work(service, tmp_path, options=RunOptions(), **day) == "budget_reached"
+
+    assert [len(job.keys) for job in service.jobs] == [2, 2]
+
+
 def test_jobs_of_an_emulator_are_apart(service: FakeService, tmp_path: Path) -> None:
     service.end_state = "BATCH_STATE_FAILED"
     (tmp_path / "b.jsonl").write_bytes(b"".join(line_of(f"b{key}") + b"\n" for key in KEYS))

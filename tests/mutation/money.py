@@ -8,7 +8,6 @@ BOUNDS = "tests/money/test_row_bounds.py"
 PRICES = "tests/money/test_limits.py"
 RUNS = "tests/engine/test_budget.py"
 EDGES = "tests/engine/test_limit_edges.py"
-DEATHS = "tests/crashes/test_limit_deaths.py"
 ESTIMATES = "tests/money/test_estimates.py"
 AMOUNTS = "tests/cli/test_estimated_amounts.py"
 
@@ -39,7 +38,7 @@ LIMITS = (
         file="engine/creating/intent.py",
         old="                reserve(db)\n",
         new="",
-        tests=(f"{DEATHS}::test_two_processes_share_the_limit_of_a_day",),
+        tests=(f"{RUNS}::test_what_others_reserve_during_an_upload_counts",),
     ),
     Breakage(
         guard="what is alive counts with what it costs at most",
