@@ -22,7 +22,7 @@ from gemini_batch.commands.status import status
 from gemini_batch.errors import ApiError, Error, JobError, NetworkError, UsageError
 from gemini_batch.events import JobSeen, Notice
 from gemini_batch.intake.submission import Submission
-from gemini_batch.store.state_folder import StateFolder
+from gemini_batch.store.state_folder import RunFolder, StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -388,16 +388,26 @@ def test_a_model_that_nobody_knows_leaves_no_run(service: FakeService, tmp_path:
     assert list((tmp_path / "home" / "runs").iterdir()) == []
 
 
-def test_only_old_staging_folders_are_swept(tmp_path: Path) -> None:
-    """A young one without a lock may be another process's that just begins."""
+def test_staging_folders_of_dead_processes_are_swept(tmp_path: Path) -> None:
+    """A young one without a lock may be another process's that just begins, if it is empty."""
     home = StateFolder(tmp_path)
-    for name, age in ((".new-young", 0.0), (".new-old", 3600.0)):
-        left = tmp_path / "runs" / name
+    for name, files, age in (
+        ("young", (), 0.0),
+        ("locking", ("lock",), 0.0),
+        ("old", (), 3600.0),
+        ("dead", ("lock", "rows.db"), 0.0),
+        ("alive", ("rows.db",), 3600.0),
+    ):
+        left = tmp_path / "runs" / f".new-{name}"
         left.mkdir(parents=True)
+        for file in files:
+            (left / file).touch()
         os.utime(left, (left.stat().st_mtime - age,) * 2)
 
-    with home.staging("ours") as folder:
-        assert {path.name for path in (tmp_path / "runs").iterdir()} == {".new-young", folder.path.name}
+    with RunFolder(tmp_path / "runs" / ".new-alive").lock(wait=0.0), home.staging("ours"):
+        left_over = {path.name for path in (tmp_path / "runs").iterdir()}
+
+    assert left_over == {".new-young", ".new-locking", ".new-alive", ".new-ours"}
 
 
 @pytest.mark.parametrize(

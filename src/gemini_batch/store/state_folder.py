@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_batch.store.ledger.records import OutputFile
 
 
-#: Seconds after which an unlocked staging folder counts as left behind by a killed process.
+#: Seconds after which an empty, unlocked staging folder counts as left behind by a killed process.
 _STALE = 60.0
 _OFFLINE = "offline"
 #: The resolved paths of the run folders that this process has locked.
@@ -157,11 +157,15 @@ class StateFolder:
             shutil.rmtree(folder.path, ignore_errors=True)
 
     def _sweep(self, runs: Path, ours: RunFolder) -> None:
-        """Remove abandoned staging folders, except recent ones: another process may not have locked its own yet."""
+        """Remove abandoned staging folders, except recent empty ones: another process may not have locked its own yet.
+
+        What is in one was written under its lock.
+        """
         now = ours.path.stat().st_mtime
         for path in runs.glob(".new-*"):
             with contextlib.suppress(StateError, OSError):
-                if path != ours.path and path.stat().st_mtime < now - _STALE:
+                used = any(inside.name != "lock" for inside in path.iterdir())
+                if path != ours.path and (used or path.stat().st_mtime < now - _STALE):
                     with RunFolder(path).lock(wait=0.0):
                         shutil.rmtree(path, ignore_errors=True)
 
