@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Shell, request
-from gemini_batch.report.output_files import failures_beside
+from gemini_batch.report.output_files import failures_file
 
 
 def test_no_words_show_the_help(shell: Shell) -> None:
@@ -116,9 +116,9 @@ def test_the_help_names_the_failures_file_as_it_will_be_named(shell: Shell, comm
     said = " ".join(shell.run(command, "--help").out.split())
 
     for output in ("results.jsonl", "NAME.jsonl"):
-        beside = failures_beside(Path(output))
-        assert beside is not None
-        assert beside.name in said
+        failed = failures_file(Path(output))
+        assert failed is not None
+        assert failed.name in said
 
 
 def test_the_help_says_what_a_dash_is(shell: Shell) -> None:

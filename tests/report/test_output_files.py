@@ -11,7 +11,7 @@ import pytest
 
 from gemini_batch.errors import UsageError
 from gemini_batch.report import output_files
-from gemini_batch.report.output_files import failures_beside
+from gemini_batch.report.output_files import failures_file
 from gemini_batch.store.state_folder import StateFolder
 from gemini_batch.tables.outputs.write import check_ending, format_of
 from gemini_batch.tables.sources import source
@@ -58,9 +58,9 @@ def check_output(output: Path, *, failures: bool) -> None:
 
 
 def written_to(output: Path, kind: str) -> Path:
-    beside = failures_beside(output)
-    assert beside is not None
-    return output if kind == "results" else beside
+    failed = failures_file(output)
+    assert failed is not None
+    return output if kind == "results" else failed
 
 
 @pytest.mark.parametrize("kind", ["results", "failures"])

@@ -159,7 +159,7 @@ class MediaFolder:
         return UsageError(message, file=path, field=self._option, code="bad_output", next=following)
 
 
-def beside(output: Path) -> Path:
+def folder_of(output: Path) -> Path:
     """The folder for the media of results, next to these."""
     return output.with_name(f"{output.stem}-media")
 

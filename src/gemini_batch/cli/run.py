@@ -74,15 +74,15 @@ def show(
 ) -> str:
     """The end of a run: its summary on stderr, its id on stdout."""
     from gemini_batch.objects.address import is_address, is_table, parse
-    from gemini_batch.report.output_files import failures_beside
+    from gemini_batch.report.output_files import failures_file
     from gemini_batch.report.result_set import TableStyle
 
     summary = found.summary
     for line in summary_lines(summary, output, output_dir):
         screen.say(line)
-    beside = None if output is None or is_table(output) else failures_beside(Path(output))
-    if beside is not None and not summary.all_succeeded:
-        where = parse(output).sibling(beside.name) if output is not None and is_address(output) else beside
+    failed = None if output is None or is_table(output) else failures_file(Path(output))
+    if failed is not None and not summary.all_succeeded:
+        where = parse(output).sibling(failed.name) if output is not None and is_address(output) else failed
         screen.say(f"Requests that did not succeed, with verdict and reason: {where}")
     written = output is not None or output_dir is not None
     if not written:

@@ -19,7 +19,7 @@ from gemini_batch.objects.bigquery.service import BigQuery
 from gemini_batch.objects.bigquery.stand_ins import StandIns
 from gemini_batch.objects.lock import ObjectLock, check_locks, holding
 from gemini_batch.objects.mirror import Mirror
-from gemini_batch.report.output_files import failures_beside
+from gemini_batch.report.output_files import failures_file
 from gemini_batch.report.result_set import Results
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.world import World
@@ -139,8 +139,8 @@ class Objects:
             await self.hold(address.sibling(f"{address.file_name}.lock"))
         path = await self._done(lambda told: self.mirror.fetch_to_write(address, told))
         if lock:
-            if (beside := failures_beside(path)) is not None:
-                other = address.sibling(beside.name)
+            if (failed := failures_file(path)) is not None:
+                other = address.sibling(failed.name)
                 await self._done(lambda told: self.mirror.fetch_to_write(other, told))
             await self._done(lambda told: self.mirror.fetch_list_of_media(path, told))
         return str(path)

@@ -77,7 +77,7 @@ async def run(
 ) -> Results:
     """Work a file (an :class:`Submission`) or a known run (its id) off to the end, and write its results to ``output``.
 
-    Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_beside`). Raises
+    Next to ``output`` stand the requests without a good answer, where there are any (:func:`failures_file`). Raises
     UsageError (InvalidInput with all problems) before anything is sent, ServiceError where the service refuses for
     good, NotFinished after ``timeout`` seconds, StateError. Whatever ends it, the same call goes on where it stopped.
     ``finish_after``: cancel jobs that are at least so many seconds old, and send what they leave as calls.

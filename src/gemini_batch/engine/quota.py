@@ -37,7 +37,8 @@ CRUMBS = 8
 class Ahead(NamedTuple):
     """Tokens in a model's queue at one moment: of the jobs that may be there, and of those that were seen there.
 
-    A sum that is accepted counts the second, for a create without an answer was mostly refused.
+    A sum that is accepted counts the second, for a create without an answer was mostly refused. ``at``: when this was
+    read, by the monotonic clock.
     """
 
     possible: int

@@ -95,7 +95,7 @@ class Mirror:
 
         Raises UsageError, ServiceError, OSError.
         """
-        folder = media_folder.beside(output)
+        folder = media_folder.folder_of(output)
         address = self.address(folder / media_folder.MANIFEST)
         if stores.look(address) is not None:
             self.fetch(address, told)
@@ -140,7 +140,7 @@ class Mirror:
         Raises StateError, UsageError, ServiceError, OSError.
         """
         for path in self._written:
-            folder = media_folder.beside(path)
+            folder = media_folder.folder_of(path)
             files = sorted(folder.iterdir()) if folder.is_dir() else []
             for file in sorted(files, key=(folder / media_folder.MANIFEST).__ne__):  # before what it lists
                 self.put(file, told)

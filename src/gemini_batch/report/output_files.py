@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _Kind = Literal["results", "failures"]
 
 
-def failures_beside(output: Path) -> Path | None:
+def failures_file(output: Path) -> Path | None:
     """Where requests that did not succeed go: ``failures.jsonl``, or ``NAME.failures.jsonl`` for another name.
 
     None for a table, which has a column for what is wrong.
@@ -58,8 +58,8 @@ def check_output(state: StateFolder, output: Path, *, failures: bool) -> None:
         if not output.exists() or output.is_file():  # what leads to a pipe may have any name
             check_ending(output)
         _check(state, output, "results")
-        if failures and (beside := failures_beside(output)) is not None:
-            _check(state, beside, "failures")
+        if failures and (failed := failures_file(output)) is not None:
+            _check(state, failed, "failures")
     except OSError as error:
         raise UsageError(
             f"The file cannot be written: {error.strerror}.",
@@ -145,7 +145,7 @@ def write_failures(state: StateFolder, run: Run, jobs: Sequence[Job], output: Pa
     Without any, the failures file of an earlier state of the same results is removed. Raises UsageError where the file
     is one that must not be replaced, StateError where it cannot be written.
     """
-    target, folder = failures_beside(output), state.run(run.id)
+    target, folder = failures_file(output), state.run(run.id)
     if target is None:
         return
     _check(state, target, "failures")

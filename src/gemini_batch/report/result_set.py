@@ -290,7 +290,7 @@ class Results:
         if path is not None and (media is not None or (table is not None and table.note.media)):
             check_media(path)
         if media is None and path is not None and table is not None and table.note.media:
-            media = MediaWriter(media_folder.beside(path), run=self._run.id)
+            media = MediaWriter(media_folder.folder_of(path), run=self._run.id)
         return TableView(
             self._run,
             self._jobs,

@@ -14,7 +14,7 @@ from gemini_batch.errors import StateError, UsageError
 from gemini_batch.jsonl import atomic_write, decode_as, read_lines, sha256_of, utf8_text
 from gemini_batch.objects.lock import check_locks_here
 from gemini_batch.objects.stores import listed
-from gemini_batch.report.output_files import check_output, failures_beside, write_failures
+from gemini_batch.report.output_files import check_output, failures_file, write_failures
 from gemini_batch.report.shards.answers import AnswerFile, ShardAnswers
 from gemini_batch.store.sqlite import state_error
 from gemini_batch.tables.extra import is_installed
@@ -117,13 +117,13 @@ class AnswersFolder:
 
     @contextlib.contextmanager
     def _held(self, files: list[Path]) -> Iterator[list[Path]]:
-        """Files of a shard, and the failures beside the first: those in a bucket are fetched, if they are there, and
+        """Files of a shard, and the failures next to the first: those in a bucket are fetched, if they are there, and
         what is written is put there. Raises UsageError, StateError, ServiceError."""
         if self._objects is None:
             yield files
             return
-        beside = failures_beside(files[0])
-        every = [*files, *([beside] if beside is not None else [])]
+        failed = failures_file(files[0])
+        every = [*files, *([failed] if failed is not None else [])]
         try:
             for file in every:
                 self._objects.fetch_to_write(self._objects.address(file))
